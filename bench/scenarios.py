@@ -1,0 +1,88 @@
+"""
+The scenarios in which the clock discipline is judged.
+
+Delays are (base, jitter) each way in seconds; jitter is the mean of an exponential unless ``shape`` says otherwise.
+Wander is a random walk of frequency: every second a normal step of that size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+Path = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """
+    One clock, its oscillator and its servers; times in seconds, frequencies as fractions.
+
+    ``sine`` is (amplitude, period / 2 pi); ``step``, ``frequency_jump`` and ``wander_jump`` are (when, how much);
+    ``routes`` are (when, outward, homeward) changes of the base delay; ``pulse`` is the noise of a pulse per second.
+    """
+
+    outward: Sequence[Path]
+    homeward: Sequence[Path]
+    frequency: float = 20e-6
+    wander: float = 1e-9
+    sine: tuple[float, float] | None = None
+    offset: float = 0.01
+    loss: float = 0.0
+    limit: int = 40000
+    settle: int = 10000
+    server_offsets: Sequence[float] = ()
+    server_frequencies: Sequence[float] = ()
+    step: tuple[int, float] | None = None
+    pulse: float | None = None
+    gaussian: float | None = None
+    routes: Sequence[tuple[int, float, float]] = ()
+    shape: str = "exponential"
+    frequency_jump: tuple[int, float] | None = None
+    wander_jump: tuple[int, float] | None = None
+
+
+def _one(path: Path, homeward: Path | None = None, **more: object) -> Scenario:
+    return Scenario([path], [homeward or path], **more)  # type: ignore[arg-type]  # named as the fields are
+
+
+_A = (1e-4, 1e-4)
+_CU, _CD = (15e-3, 1e-3), (15e-3, 3e-3)
+_FOUR = (5e-3, 12e-3, 25e-3, 40e-3)
+
+SCENARIOS: dict[str, Scenario] = {
+    # those of the goals
+    "a": _one(_A, frequency=1e-4, offset=0.1),
+    "b": _one((5e-5, 2e-5)),
+    "c": _one(_CU, _CD, offset=0.05),
+    "c4": Scenario([(base, 1e-3) for base in _FOUR], [(base, 3e-3) for base in _FOUR], offset=0.05),
+    "e": Scenario([(1e-3, 1e-4)] * 4, [(1e-3, 1e-4)] * 4, server_offsets=(0.1, 0.0, 0.0, 0.0)),
+    "g": _one(_A, sine=(1e-6, 3600.0), wander=1e-10),
+    "l": _one(_A, frequency=1e-4, offset=0.1, loss=0.3),
+    "s": _one(_A, step=(20000, 0.5), settle=30000),
+    "p": _one(_A, pulse=1e-6, limit=10000, settle=2000),
+    # the same families with other numbers
+    "d": _one(_A, frequency=1e-4, offset=10.0),
+    "e2": Scenario([(1e-3, 1e-4)] * 4, [(1e-3, 1e-4)] * 4, server_frequencies=(5e-6, 0.0, 0.0, 0.0)),
+    "gi": _one(_CU, _CD, sine=(1e-6, 3600.0), wander=1e-10, offset=0.05),
+    "gd": _one(_A, sine=(2e-6, 86400.0), wander=1e-10, limit=172800, settle=20000),
+    "h": _one((1e-4, 1e-1), frequency=1e-4, offset=1.0),
+    "w": _one(_A, frequency=1e-4, wander=1e-7, offset=0.1),
+    "x1": _one((2e-3, 5e-4), (2e-3, 1e-4), wander=3e-9),
+    "x3": _one((5e-3, 2e-3), sine=(5e-7, 7200.0), wander=3e-10),
+    # other noise
+    "n1": _one((1e-3, 0.0), gaussian=1e-4),
+    "n2": _one((1e-3, 5e-5), gaussian=5e-5),
+    "t1": _one((1e-3, 2e-4), shape="gamma"),
+    "t2": _one((1e-3, 2e-4), shape="uniform"),
+    "t3": _one((1e-3, 1e-4), shape="pareto"),
+    "t4": _one((1e-3, 2e-4), shape="bursty"),
+    "t6": _one((1e-3, 1e-4), shape="quanta"),
+    # accidents
+    "r1": _one(_A, routes=((20000, 5e-4, 5e-4), (30000, -5e-4, -5e-4))),
+    "r2": _one(_A, routes=((20000, 1e-3, 0.0),)),
+    "j1": _one(_A, frequency_jump=(20000, 1e-6)),
+    "j3": _one(_A, wander_jump=(20000, 1e-8), wander=1e-10),
+    "p3": _one(_A, pulse=1e-6, limit=10000, settle=2000, sine=(1e-6, 3600.0)),
+    "m5": Scenario([(1e-3, 1e-4)] * 5, [(1e-3, 1e-4)] * 5, server_offsets=(0.05, 0.05, 0.0, 0.0, 0.0), loss=0.2),
+}

@@ -1,0 +1,1 @@
+"""From measurements to a steered clock: filter, select, combine, steer, poll."""

@@ -1,0 +1,101 @@
+"""
+One estimate from the selected sources, and what a server may say of the time that it leads to.
+
+Offsets are weighted by 1 / (variance + server's root dispersion^2 + (2 % of the base delay)^2 + (100 ns)^2): the second
+and third term are errors that no covariance shows.  Frequencies are weighted by their variance alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from ntptwist.algorithm.belief import Estimate
+from ntptwist.algorithm.config import ASYMMETRY, FLOOR
+from ntptwist.identifiers import Leap
+
+_LEAST_VARIANCE = 1e-24
+
+
+class Contribution(NamedTuple):
+    """What a selected source brings: its estimate, base delay and its server's root dispersion, seconds."""
+
+    estimate: Estimate
+    base: float
+    root_dispersion: float
+
+
+class Combination(NamedTuple):
+    """The combined estimate at ``time`` on the book's axis, where the integral of the correction was ``integral``."""
+
+    time: float
+    integral: float
+    offset: float
+    frequency: float
+    p00: float
+    p01: float
+    p11: float
+    wander: float
+
+    def at(self, time: float, integral: float) -> Combination:
+        """Predict the estimate at a later time."""
+        if time == self.time and integral == self.integral:
+            return self
+        d = time - self.time
+        noise = self.wander * d
+        return Combination(
+            time,
+            integral,
+            self.offset + d * self.frequency - (integral - self.integral),
+            self.frequency,
+            max(self.p00 + d * (2.0 * self.p01 + d * (self.p11 + noise / 3.0)), 0.0),
+            self.p01 + d * (self.p11 + noise / 2.0),
+            self.p11 + noise,
+            self.wander,
+        )
+
+    def shifted(self, seconds: float) -> Combination:
+        """Give the estimate after the local clock was moved."""
+        return self._replace(offset=self.offset - seconds)
+
+    def doubted(self, sigma: float) -> Combination:
+        """Give the estimate after the local clock may have moved by something of standard deviation ``sigma``."""
+        return self._replace(p00=self.p00 + sigma * sigma)
+
+
+def combine(contributions: Sequence[Contribution], time: float, integral: float) -> Combination:
+    """Combine at least one source at ``time``."""
+    offset = weight = frequency = frequency_weight = certainty = p01 = wander = 0.0
+    for estimate, base, root_dispersion in contributions:
+        here, variance = estimate.at(time, integral)
+        variance = max(variance, _LEAST_VARIANCE)
+        elapsed = time - estimate.time
+        p11 = estimate.p11 + estimate.wander * elapsed
+        hidden = ASYMMETRY * base
+        w = 1.0 / (variance + root_dispersion * root_dispersion + hidden * hidden + FLOOR * FLOOR)
+        offset += w * here
+        weight += w
+        frequency += estimate.frequency / p11
+        frequency_weight += 1.0 / p11
+        certainty += 1.0 / variance
+        p01 += estimate.p01 + elapsed * (estimate.p11 + estimate.wander * elapsed / 2.0)
+        wander = max(wander, estimate.wander)
+    return Combination(
+        time,
+        integral,
+        offset / weight,
+        frequency / frequency_weight,
+        1.0 / certainty,
+        p01 / (len(contributions) * len(contributions)),
+        1.0 / frequency_weight,
+        wander,
+    )
+
+
+def vote_leap(leaps: Iterable[Leap]) -> Leap | None:
+    """Give what a strict majority of those who know says of the leap second; None without one."""
+    votes = [leap for leap in leaps if leap is not Leap.UNSYNCHRONIZED]
+    for leap in (Leap.NONE, Leap.INSERT, Leap.DELETE):
+        if 2 * votes.count(leap) > len(votes):
+            return leap
+    return None

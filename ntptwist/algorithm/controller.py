@@ -1,0 +1,372 @@
+"""
+The controller: measurements in, a steered clock and words for people out.
+
+It ties the stages together and owns what none of them can know alone: whether the clock is synchronized, since when it
+has been holding over, which leap second was announced, and when ``timer`` is wanted.  It reads the clock once at the
+start of every call; everything in that call happens at that moment.
+
+Three states: not yet synchronized (the clock is left alone until a majority agrees); synchronized; holding over, when
+the majority is lost: the frequency stays applied, nothing else is done, and when nobody has confirmed the clock for so
+long that its root distance passes 1.5 s it is unsynchronized again.
+"""
+
+from __future__ import annotations
+
+import math
+
+from zope.interface import implementer
+
+from ntptwist.algorithm.book import ClockBook
+from ntptwist.algorithm.combine import combine
+from ntptwist.algorithm.config import (
+    FIRST_CORRECTION_WAIT,
+    FIRST_FREQUENCY_SIGMA,
+    KNOWN_FREQUENCY_SIGMA,
+    MAXIMUM_DISTANCE,
+    NUMBERING,
+    SHORTEST_SLEW,
+    SLEEP_DOUBT,
+    WATCH_INTERVAL,
+    PollLimits,
+    SynchronizationPolicy,
+)
+from ntptwist.algorithm.filter import Outcome
+from ntptwist.algorithm.jury import Judgement, judge
+from ntptwist.algorithm.knowledge import ClockKnowledge
+from ntptwist.algorithm.select import NO_MAJORITY
+from ntptwist.algorithm.source import TrackedSource
+from ntptwist.algorithm.steer import Steering
+from ntptwist.algorithm.update import ControllerStatus, ControlUpdate, Decision, DecisionKind
+from ntptwist.algorithm.words import duration
+from ntptwist.identifiers import ReferenceId, SourceId
+from ntptwist.interfaces import IClock, IClockController
+from ntptwist.measurement import Measurement
+from ntptwist.snapshot import SourceEstimate, TimeSnapshot
+from ntptwist.timestamp import NANOSECONDS, ClockReading, Monotonic, Timestamp
+
+_WAIT = round(FIRST_CORRECTION_WAIT * NANOSECONDS)
+_EARLY = 1_000_000
+"""Nanoseconds by which ``timer`` may come early and still count: reactors round."""
+
+
+@implementer(IClockController)
+class Controller:
+    """
+    The algorithm around one clock.
+
+    ``policy`` and ``own_addresses`` (the reference ids of this machine's addresses, for the loop check) may be replaced
+    at any time.  ``timer`` is to be called once at the start: its update says when it wants to be called next.
+    """
+
+    def __init__(
+        self, policy: SynchronizationPolicy, clock: IClock, own_addresses: frozenset[ReferenceId] = frozenset()
+    ) -> None:
+        self.policy = policy
+        self.own_addresses = own_addresses
+        self._clock = clock
+        self._book = ClockBook(clock)
+        self._steering = Steering(self._book)
+        self._knowledge = ClockKnowledge(self._book)
+        self._sources: dict[SourceId, TrackedSource] = {}
+        self._synchronized = False
+        self._since: Timestamp | None = None
+        self._judgement = Judgement(NO_MAJORITY, waiting=True)
+        self._first_poll: Monotonic | None = None
+        self._watch_at = Monotonic(0)
+        self._quiet_until = Monotonic(0)  # until then no source falls silent, so the judgement stands
+        self._snapshot = TimeSnapshot()
+
+    def add_source(self, source: SourceId, limits: PollLimits, address: ReferenceId) -> None:
+        """Start to keep books on a source; ``address`` is the id that its own clients would report."""
+        self._sources[source] = TrackedSource(source, limits, address)
+
+    def remove_source(self, source: SourceId) -> ControlUpdate:
+        """Forget a source and everything it measured."""
+        self._sources.pop(source, None)
+        now, moved, decisions = self._look()
+        return self._conclude(now, moved, decisions)
+
+    def next_poll(self, source: SourceId) -> float:
+        """A request is being sent: give the seconds until the next one (without jitter)."""
+        now = self._clock.read().monotonic
+        if self._first_poll is None:
+            self._first_poll = now
+        return self._sources[source].poll.polled(now)
+
+    def desired_poll(self, source: SourceId) -> int:
+        """Give the poll exponent, log2 seconds, that stands in the next request."""
+        return self._sources[source].poll.exponent
+
+    def measured(self, source: SourceId, measurement: Measurement) -> ControlUpdate:
+        """Take a measurement; one of a source that is not known any more is ignored."""
+        now, moved, decisions = self._look()
+        tracked = self._sources.get(source)
+        if tracked is None or not self._take(tracked, measurement, now, decisions):
+            return self._conclude(now, moved, decisions)
+        return self._conclude(now, moved, decisions, tracked)
+
+    def timer(self) -> ControlUpdate:
+        """The time that the last ControlUpdate asked for has come; coming early or late does no harm."""
+        now, moved, decisions = self._look()
+        slew_end = self._steering.slew_end
+        if slew_end is not None and slew_end <= now.monotonic + _EARLY:
+            self._steering.end_slew()
+        elif now.monotonic < self._quiet_until and not decisions:
+            return ControlUpdate(self._snapshot, self._next_update(now.monotonic))
+        return self._conclude(now, moved, decisions)
+
+    def estimate(self, source: SourceId) -> SourceEstimate:
+        """Give what is thought of a source now."""
+        tracked = self._sources.get(source)
+        if tracked is None:
+            return SourceEstimate()
+        time = self._book.seconds(self._clock.read().monotonic)
+        return tracked.estimate(time, self._book.integral(time))
+
+    def rejected(self) -> dict[SourceId, str]:
+        """Give the sources that are of no use although others tell the time, and why; empty while none do."""
+        if not self._judgement.used:
+            return {}
+        return {source.id: source.verdict.words() for source in self._sources.values() if source.verdict.rejected}
+
+    def status(self) -> ControllerStatus:
+        """Give the state of the clock as the algorithm sees it now."""
+        now = self._clock.read()
+        here = self._knowledge.at(now.monotonic)
+        return ControllerStatus(
+            synchronized=self._synchronized,
+            state=self._state(now.monotonic),
+            used=tuple(source.id for source in self._judgement.used),
+            offset=here.offset if here is not None else None,
+            error_bound=self._knowledge.distance(now.monotonic) if here is not None else None,
+            frequency=self._book.rate * 1e6,
+            frequency_error=math.sqrt(here.p11) * 1e6 if here is not None else None,
+            steps=self._steering.steps,
+            accumulated_steps=self._steering.accumulated,
+            since=self._since,
+        )
+
+    def _look(self) -> tuple[ClockReading, int, list[Decision]]:
+        """Read the clock and deal with what came between its axes; return also by how much ``local`` moved."""
+        now: ClockReading = self._clock.read()
+        self._watch_at = Monotonic(now.monotonic + round(WATCH_INTERVAL * NANOSECONDS))
+        if not self._clock.steerable:
+            self._book.observe(now.monotonic)
+        found = self._book.check(now, self._knowledge.leap)
+        decisions: list[Decision] = []
+        if not found.total:
+            return now, 0, decisions
+        moved = found.slept + found.leapt
+        if found.slept:
+            self._resumed(now, found.slept, decisions)
+        if found.leapt:
+            self._knowledge.leap_passed(now.monotonic)
+            how = "inserted" if found.leapt < 0 else "deleted"
+            decisions.append(Decision(DecisionKind.LEAP, f"a leap second was {how}", found.leapt / NANOSECONDS))
+        if found.foreign:
+            now, stepped = self._meddled(now, found.foreign, decisions)
+            moved += stepped
+        return now, moved, decisions
+
+    def _resumed(self, now: ClockReading, slept: int, decisions: list[Decision]) -> None:
+        """After a suspend the clock goes on by the battery clock: right to a second or so, and to be verified."""
+        for source in self._sources.values():
+            source.doubt(SLEEP_DOUBT)
+            source.poll.verify()
+        self._knowledge.doubt(SLEEP_DOUBT)
+        self._steering.allow_steps(self._book.seconds(now.monotonic))
+        seconds = slept / NANOSECONDS
+        reason = f"the machine was suspended for {duration(seconds)}: asking all sources again"
+        decisions.append(Decision(DecisionKind.SUSPENDED, reason, seconds))
+
+    def _meddled(self, now: ClockReading, foreign: int, decisions: list[Decision]) -> tuple[ClockReading, int]:
+        """Undo a step that was not ours, if the clock is ours; return the clock then, and by how much it moved."""
+        seconds = foreign / NANOSECONDS
+        somebody = f"somebody stepped the clock by {duration(seconds)}"
+        if self._clock.steerable and self._steering.started and not self._steering.panicked:
+            for source in self._sources.values():
+                source.poll.verify()
+            decisions.append(Decision(DecisionKind.FOREIGN_STEP, f"{somebody}: undone", seconds))
+            return self._book.step(-foreign), -foreign
+        self._shift(foreign)
+        decisions.append(Decision(DecisionKind.FOREIGN_STEP, f"{somebody}: taken into account", seconds))
+        return now, foreign
+
+    def _shift(self, delta: int) -> None:
+        """The local clock was moved: every estimate moves with it."""
+        for source in self._sources.values():
+            source.shift(delta)
+        self._knowledge.shift(delta)
+
+    def _take(
+        self, tracked: TrackedSource, measurement: Measurement, now: ClockReading, decisions: list[Decision]
+    ) -> bool:
+        """Take a measurement into its filter; tell whether the clock is to be corrected by what is known now."""
+        tracked.poll.answered()
+        if self._first_poll is None:  # nobody needs to be asked
+            self._first_poll = now.monotonic
+        if tracked.crossed_step(measurement, self._book.stepped):
+            return False
+        tracked.recognize(measurement)
+        if tracked.period is not None and not self._can_number(tracked, tracked.period, now.monotonic):
+            return False
+        sigma = KNOWN_FREQUENCY_SIGMA if self._synchronized else FIRST_FREQUENCY_SIGMA
+        outcome = tracked.take(measurement, self._book, self._steering.frequency, sigma)
+        if outcome is Outcome.REFUSED:
+            return False
+        tracked.poll.counted()
+        if outcome is Outcome.CONTRADICTED:
+            tracked.poll.verify()
+        elif outcome is Outcome.AFRESH:
+            reason = "its measurements contradicted what was known of it: its filter starts afresh"
+            decisions.append(Decision(DecisionKind.RESET, reason, source=tracked.id))
+        elif outcome is Outcome.NEW_ROUTE:
+            reason = f"the route to it changed: its delay is now about {duration(tracked.delay)}"
+            decisions.append(Decision(DecisionKind.RESET, reason, source=tracked.id))
+        return not (tracked.is_pulse and outcome is Outcome.HELD_BACK)
+
+    def _can_number(self, tracked: TrackedSource, period: float, monotonic: Monotonic) -> bool:
+        """Tell whether it is known well enough which period a pulse belongs to."""
+        here = self._knowledge.at(monotonic)
+        asking = any(source.poll.asks_quickly and not source.is_one_way for source in self._judgement.used)
+        if here is None or asking or not self._synchronized:
+            return False
+        offset, variance = here.offset, here.p00
+        if tracked.filter is not None:
+            time = self._book.seconds(monotonic)
+            offset, variance = tracked.filter.at(time, self._book.integral(time))
+        if abs(offset) + 3.0 * math.sqrt(max(variance, 0.0)) < NUMBERING * period:
+            return True
+        tracked.number_again()
+        return False
+
+    def _conclude(
+        self, now: ClockReading, moved: int, decisions: list[Decision], measured: TrackedSource | None = None
+    ) -> ControlUpdate:
+        """
+        Judge all sources, correct the clock if there is cause, and say what the system has to know.
+
+        ``measured`` is the source that gave a measurement just now; None when only time has passed.
+        """
+        before = self._judgement.used
+        time = self._book.seconds(now.monotonic)
+        judgement = self._judgement = judge(
+            self._sources.values(),
+            time,
+            self._book.integral(time),
+            self.policy,
+            self.own_addresses,
+            patient=not self._synchronized and self._is_patient(now.monotonic),
+            synchronized=self._synchronized,
+        )
+        if judgement.used != before:
+            self._tell_selection({source.id for source in before}, decisions)
+        if measured is not None and judgement.voters and not measured.is_one_way and not measured.poll.in_burst:
+            _adapt(measured, judgement, time, self._book.integral(time))
+        if judgement.combined is not None:
+            announced = self._knowledge.learn(judgement, now.monotonic)
+            if announced is not None:
+                decisions.append(announced)
+            moved += self._correct(judgement, now, measured, decisions)
+        elif self._synchronized and self._knowledge.distance(now.monotonic) > MAXIMUM_DISTANCE:
+            self._lose(now.monotonic, decisions)
+        self._snapshot = self._knowledge.snapshot(now.monotonic, synchronized=self._synchronized)
+        quiet = min((source.silent_after for source in judgement.used), default=0.0) if self._synchronized else 0.0
+        self._quiet_until = Monotonic(now.monotonic + round(max(quiet - time, 0.0) * NANOSECONDS))
+        return ControlUpdate(self._snapshot, self._next_update(now.monotonic), moved, tuple(decisions))
+
+    def _tell_selection(self, before: set[SourceId], decisions: list[Decision]) -> None:
+        used = {source.id for source in self._judgement.used}
+        decisions.extend(
+            Decision(DecisionKind.SELECTION, self._sources[source].verdict.words(), source=source)
+            for source in sorted(used ^ before)
+            if source in self._sources
+        )
+
+    def _correct(
+        self, judgement: Judgement, now: ClockReading, measured: TrackedSource | None, decisions: list[Decision]
+    ) -> int:
+        """Correct the clock by the combined estimate if there is cause; return the nanoseconds that were stepped."""
+        combined = judgement.combined
+        assert combined is not None  # noqa: S101 - the caller's condition
+        fresh = measured is not None and (measured.is_pulse or not judgement.by_pulses)
+        if self._steering.panicked or not (fresh or not self._synchronized):
+            return 0
+        stepped = 0
+        if self._clock.steerable:
+            stepped, decision = self._steering.correct(
+                combined.offset, combined.frequency, _slew_interval(judgement, measured), now.monotonic, self.policy
+            )
+            if decision is not None:
+                decisions.append(decision)
+                if decision.kind is DecisionKind.PANIC:
+                    self._synchronized = False
+                    return 0
+            if stepped:
+                self._shift(stepped)
+        else:
+            self._steering.frequency = combined.frequency
+        self._knowledge.corrected = Timestamp(now.local + stepped)
+        if not self._synchronized:
+            self._synchronized = True
+            self._since = self._knowledge.corrected
+            majority = judgement.majority
+            reason = f"synchronized: {majority.agree} of {majority.of} sources agree"
+            decisions.append(Decision(DecisionKind.SYNCHRONIZED, reason))
+        return stepped
+
+    def _lose(self, monotonic: Monotonic, decisions: list[Decision]) -> None:
+        """Nobody has confirmed the clock for too long."""
+        self._synchronized = False
+        self._since = None
+        self._steering.allow_steps(None)
+        distance = duration(self._knowledge.distance(monotonic))
+        unconfirmed = self._knowledge.unconfirmed(monotonic)
+        reason = f"nobody has confirmed the clock for {unconfirmed} s: it may be {distance} from the truth"
+        decisions.append(Decision(DecisionKind.UNSYNCHRONIZED, reason))
+
+    def _is_patient(self, monotonic: Monotonic) -> bool:
+        """Tell whether a majority may still answer before the first correction."""
+        return self._first_poll is None or monotonic < self._first_poll + _WAIT
+
+    def _next_update(self, monotonic: Monotonic) -> float:
+        deadlines: list[int] = [self._watch_at]
+        if self._steering.slew_end is not None:
+            deadlines.append(self._steering.slew_end)
+        if self._first_poll is not None and self._is_patient(monotonic):
+            deadlines.append(self._first_poll + _WAIT)
+        return max(min(deadlines) - monotonic, 0) / NANOSECONDS
+
+    def _state(self, monotonic: Monotonic) -> str:
+        """Say in words what is going on."""
+        judgement = self._judgement
+        majority = judgement.majority
+        if self._steering.panicked:
+            return "panic: a correction was refused"
+        if self._synchronized:
+            if judgement.combined is not None:
+                return "synchronized"
+            return f"holding over for {self._knowledge.unconfirmed(monotonic)} s"
+        if self._knowledge.confirmed is not None:
+            return f"unsynchronized: nobody has confirmed the clock for {self._knowledge.unconfirmed(monotonic)} s"
+        if majority.of >= majority.needed and not judgement.waiting:
+            return f"unsynchronized: {majority.agree} of {majority.of} sources agree, {majority.needed} needed"
+        most = max(majority.needed, self.policy.voting_sources // 2 + 1) if judgement.waiting else majority.needed
+        missing = max(most - majority.of, 1)
+        return f"waiting for {missing} more source{'s' if missing > 1 else ''}"
+
+
+def _adapt(source: TrackedSource, judgement: Judgement, time: float, integral: float) -> None:
+    """Adapt the poll interval of a source that has just answered by what all that agree know together."""
+    known = judgement.combined
+    if known is None or judgement.by_pulses:  # pulses would let servers fall asleep
+        known = combine([voter.contribution() for voter in judgement.voters], time, integral)
+    covariance = (known.p00, known.p01, known.p11)
+    source.poll.adapt(covariance, known.wander, source.sample_variance, used=source in judgement.voters)
+
+
+def _slew_interval(judgement: Judgement, measured: TrackedSource | None) -> float:
+    """Give the seconds over which to correct: the shortest poll interval in use, less during bursts and on pulses."""
+    if measured is None or measured.is_one_way or measured.poll.in_burst:
+        return SHORTEST_SLEW
+    return max(min((s.poll.interval for s in judgement.used if not s.is_one_way), default=0.0), SHORTEST_SLEW)

@@ -1,0 +1,124 @@
+"""
+What is known of the clock: the latest combined estimate, what the best source gives to others, the leap second.
+
+It stays when the sources go: the estimate is predicted onwards and its variance grows, so what is served remains true.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from ntptwist.algorithm.book import ClockBook
+from ntptwist.algorithm.combine import Combination, vote_leap
+from ntptwist.algorithm.config import LEAP_WINDOW
+from ntptwist.algorithm.jury import Judgement
+from ntptwist.algorithm.update import Decision, DecisionKind
+from ntptwist.identifiers import NO_REFERENCE, Leap, ReferenceId
+from ntptwist.snapshot import MAXIMUM_DISPERSION, TimeSnapshot
+from ntptwist.timestamp import NANOSECONDS, Monotonic, Timestamp
+
+_ANNOUNCEMENTS = {
+    Leap.NONE: "no leap second is announced any more",
+    Leap.INSERT: "a leap second is to be inserted at the end of the month",
+    Leap.DELETE: "a leap second is to be deleted at the end of the month",
+}
+
+
+class _Reference(NamedTuple):
+    """What the best source gives to those who ask us; durations in seconds."""
+
+    stratum: int = 16
+    id: ReferenceId = NO_REFERENCE
+    root_delay: float = 0.0
+    root_dispersion: float = 0.0
+
+
+class ClockKnowledge:
+    """
+    What is known of one clock.
+
+    ``confirmed`` is when the sources last agreed, None if they never did; ``corrected`` is the local time of the last
+    correction; ``leap`` the leap second that is announced.
+    """
+
+    __slots__ = ("_book", "_combination", "_leapt", "_reference", "confirmed", "corrected", "leap")
+
+    def __init__(self, book: ClockBook) -> None:
+        self._book = book
+        self._combination: Combination | None = None
+        self._reference = _Reference()
+        self._leapt: Monotonic | None = None
+        self.confirmed: Monotonic | None = None
+        self.corrected = Timestamp(0)
+        self.leap = Leap.NONE
+
+    def learn(self, judgement: Judgement, monotonic: Monotonic) -> Decision | None:
+        """Take what the sources agree on; tell whether the leap second is another than before."""
+        best = judgement.used[0]
+        self._combination = judgement.combined
+        self._reference = _Reference(best.stratum + 1, best.address, best.delay + best.root_delay, best.root_dispersion)
+        self.confirmed = monotonic
+        leap = vote_leap(source.leap for source in judgement.voters)
+        if leap is None or leap is self.leap:
+            return None
+        if self._leapt is not None and monotonic < self._leapt + LEAP_WINDOW * NANOSECONDS:
+            return None  # late announcements of the one that has passed
+        self.leap = leap
+        what = {Leap.INSERT: "is to be inserted", Leap.DELETE: "is to be deleted"}.get(
+            leap, "is not announced any more"
+        )
+        return Decision(DecisionKind.LEAP, f"a leap second {what}")
+
+    def leap_passed(self, monotonic: Monotonic) -> None:
+        """The leap second that was announced has happened."""
+        self.leap, self._leapt = Leap.NONE, monotonic
+
+    def shift(self, delta: int) -> None:
+        """The local clock was moved by ``delta`` nanoseconds."""
+        if self._combination is not None:
+            self._combination = self._combination.shifted(delta / NANOSECONDS)
+
+    def doubt(self, sigma: float) -> None:
+        """The local clock may have moved by something of standard deviation ``sigma``."""
+        if self._combination is not None:
+            self._combination = self._combination.doubted(sigma)
+
+    def at(self, monotonic: Monotonic) -> Combination | None:
+        """Give the latest combined estimate, predicted to a moment."""
+        if self._combination is None:
+            return None
+        time = self._book.seconds(monotonic)
+        return self._combination.at(time, self._book.integral(time))
+
+    def distance(self, monotonic: Monotonic) -> float:
+        """Give how far the clock may be from the truth: our own root distance, seconds."""
+        here = self.at(monotonic)
+        if here is None:
+            return MAXIMUM_DISPERSION
+        reference = self._reference
+        return reference.root_delay / 2.0 + reference.root_dispersion + abs(here.offset) + math.sqrt(here.p00)
+
+    def unconfirmed(self, monotonic: Monotonic) -> int:
+        """Give the whole seconds since the sources last agreed; 0 if they never did."""
+        return (monotonic - self.confirmed) // NANOSECONDS if self.confirmed is not None else 0
+
+    def snapshot(self, monotonic: Monotonic, *, synchronized: bool) -> TimeSnapshot:
+        """Give what a server may say; an offset that is not worked off yet counts as dispersion."""
+        here = self.at(monotonic)
+        if here is None or not synchronized:
+            return TimeSnapshot(reference_time=self.corrected, monotonic=monotonic)
+        reference = self._reference
+        return TimeSnapshot(
+            leap=self.leap,
+            stratum=reference.stratum,
+            reference_id=reference.id,
+            reference_time=self.corrected,
+            monotonic=monotonic,
+            root_delay=reference.root_delay,
+            dispersion=min(reference.root_dispersion + abs(here.offset), MAXIMUM_DISPERSION),
+            base=here.p00,
+            linear=here.p01,
+            quadratic=here.p11,
+            wander=here.wander,
+        )

@@ -1,0 +1,259 @@
+"""
+The account of one source: its filter, its polls, its latest measurement, and what is thought of it.
+"""
+
+from __future__ import annotations
+
+import math
+
+from ntptwist.algorithm.book import ClockBook
+from ntptwist.algorithm.combine import Contribution
+from ntptwist.algorithm.config import (
+    INTERVAL_SIGMAS,
+    LARGEST_ROOT,
+    LIVE_GRACE,
+    LIVE_POLLS,
+    LONGEST_PERIOD,
+    MAXIMUM_DISTANCE,
+    SHORTEST_PERIOD,
+    PollLimits,
+)
+from ntptwist.algorithm.filter import Outcome, TwoWayFilter, plausible
+from ntptwist.algorithm.poll import PollSchedule
+from ntptwist.algorithm.pulse import OneWayFilter
+from ntptwist.algorithm.select import Interval, Standing, Verdict
+from ntptwist.identifiers import Leap, ReferenceId, SourceId
+from ntptwist.measurement import Measurement, OneWayMeasurement, TwoWayMeasurement
+from ntptwist.snapshot import SourceEstimate
+from ntptwist.timestamp import NANOSECONDS, Monotonic, seconds_between
+
+_SANE = 1 << 62
+"""Nanoseconds; no two stamps of one exchange are further apart (146 years), and a float holds the difference."""
+
+
+class TrackedSource:
+    """
+    What the algorithm knows of one source.
+
+    ``heard`` is when it last measured, on the book's axis; ``delay`` the last round trip, seconds: 0 of a source that
+    ``is_one_way`` and measures without being asked.  ``period`` is that of a pulse.
+    """
+
+    __slots__ = (
+        "_latest",
+        "_refused",
+        "address",
+        "delay",
+        "filter",
+        "heard",
+        "id",
+        "is_one_way",
+        "measurements",
+        "monotonic",
+        "period",
+        "poll",
+        "root_delay",
+        "root_dispersion",
+        "verdict",
+    )
+
+    def __init__(self, source: SourceId, limits: PollLimits, address: ReferenceId) -> None:
+        self.id = source
+        self.address = address
+        self.poll = PollSchedule(limits)
+        self.filter: TwoWayFilter | OneWayFilter | None = None
+        self.verdict = Verdict(Standing.NEW)
+        self.heard = -math.inf
+        self.monotonic: Monotonic | None = None
+        self.measurements = 0
+        self.delay = 0.0
+        self.root_delay = 0.0
+        self.root_dispersion = 0.0
+        self._latest: Measurement | None = None
+        self._refused = False
+        self.period: float | None = None
+        self.is_one_way = False
+
+    @property
+    def is_pulse(self) -> bool:
+        """Whether only fractions of a period are known of this source."""
+        return self.period is not None
+
+    @property
+    def leap(self) -> Leap:
+        """What the source says of the leap second."""
+        return self._latest.leap if self._latest is not None else Leap.UNSYNCHRONIZED
+
+    @property
+    def stratum(self) -> int:
+        """The source's stratum: 0 for clocks of our own."""
+        return self._latest.stratum if isinstance(self._latest, TwoWayMeasurement) else 0
+
+    @property
+    def sample_variance(self) -> float:
+        """The variance of one offset."""
+        if isinstance(self.filter, TwoWayFilter):
+            return self.filter.noise.offset_variance
+        return self.filter.offset_variance if self.filter is not None else 0.0
+
+    def recognize(self, measurement: Measurement) -> None:
+        """Take note of what kind of source this is."""
+        self.is_one_way = isinstance(measurement, OneWayMeasurement)
+        self.period = measurement.period if isinstance(measurement, OneWayMeasurement) else None
+
+    def crossed_step(self, measurement: Measurement, stepped: Monotonic | None) -> bool:
+        """Tell whether the local clock was stepped while this was measured: the stamps then don't fit together."""
+        if stepped is None:
+            return False
+        if isinstance(measurement, OneWayMeasurement):
+            return measurement.monotonic <= stepped
+        sent = self.poll.sent_before if measurement.interleaved else self.poll.sent
+        if sent is not None and sent <= stepped:
+            return True
+        return measurement.monotonic - (measurement.t4 - measurement.t1) <= stepped
+
+    def take(self, measurement: Measurement, book: ClockBook, frequency: float, frequency_sigma: float) -> Outcome:
+        """
+        Take a measurement into the filter; what can't be one is refused.
+
+        ``frequency`` is the correction that the oscillator is so far thought to need, and how well a pulse may take
+        that as known.
+        """
+        if isinstance(measurement, TwoWayMeasurement):
+            outcome = self._take_exchange(measurement, book, frequency)
+        else:
+            outcome = self._take_event(measurement, book, frequency, frequency_sigma)
+        self._refused = outcome is Outcome.REFUSED
+        if not self._refused:
+            self._latest = measurement
+            self.measurements += 1
+            self.monotonic = measurement.monotonic
+            self.heard = book.seconds(measurement.monotonic)
+        return outcome
+
+    def _take_exchange(self, m: TwoWayMeasurement, book: ClockBook, frequency: float) -> Outcome:
+        if max(abs(m.t2 - m.t1), abs(m.t3 - m.t4), abs(m.t4 - m.t1), abs(m.monotonic)) > _SANE:
+            return Outcome.REFUSED
+        if not (0.0 <= m.root_delay <= LARGEST_ROOT and 0.0 <= m.root_dispersion <= LARGEST_ROOT):
+            return Outcome.REFUSED
+        outward, homeward, delay = seconds_between(m.t2, m.t1), seconds_between(m.t4, m.t3), m.delay
+        time = book.seconds(m.monotonic)
+        if isinstance(self.filter, TwoWayFilter):
+            outcome = self.filter.update(outward, homeward, delay, time, book.integral(time), book.rate_at(time))
+        elif plausible(outward, homeward, delay):
+            self.filter = TwoWayFilter(outward, homeward, delay, time, book.integral(time), frequency)
+            outcome = Outcome.ABSORBED
+        else:
+            outcome = Outcome.REFUSED
+        if outcome is not Outcome.REFUSED:
+            self.delay = max(delay, 0.0)
+            self.root_delay, self.root_dispersion = m.root_delay, m.root_dispersion
+        return outcome
+
+    def _take_event(self, m: OneWayMeasurement, book: ClockBook, frequency: float, frequency_sigma: float) -> Outcome:
+        if not (abs(m.monotonic) <= _SANE and m.precision > 0.0 and abs(m.offset) < math.inf):
+            return Outcome.REFUSED
+        if m.period is not None and not SHORTEST_PERIOD <= m.period <= LONGEST_PERIOD:
+            return Outcome.REFUSED
+        time = book.seconds(m.monotonic)
+        integral = book.integral(time)
+        if isinstance(self.filter, OneWayFilter) and self.filter.period == m.period:
+            return self.filter.update(m.offset, time, integral)
+        self.filter = OneWayFilter(m.offset, m.precision, m.period, time, integral, frequency, frequency_sigma)
+        return Outcome.ABSORBED
+
+    def number_again(self) -> None:
+        """The pulses were numbered wrongly: the next one starts afresh."""
+        self.filter = None
+
+    def shift(self, delta: int) -> None:
+        """The local clock was moved by ``delta`` nanoseconds."""
+        if self.filter is not None:
+            self.filter.shift(delta / NANOSECONDS)
+
+    def doubt(self, sigma: float) -> None:
+        """The local clock may have moved by something of standard deviation ``sigma``."""
+        if self.filter is not None:
+            self.filter.doubt(sigma)
+
+    @property
+    def silent_after(self) -> float:
+        """Until when this source counts as alive if it does not answer any more, on the book's axis."""
+        return self.heard + LIVE_POLLS * self.poll.interval + LIVE_GRACE
+
+    def is_live(self, time: float) -> bool:
+        """Tell whether this source has answered lately."""
+        return self.filter is not None and time <= self.silent_after
+
+    def refusal(self, time: float, local_stratum: int, own: frozenset[ReferenceId]) -> Verdict | None:
+        """Say why this source can't be used at all, before it is compared with others; None if it can."""
+        latest = self._latest
+        if latest is None or self.filter is None:
+            if self._refused:
+                return Verdict(Standing.IMPLAUSIBLE)
+            return Verdict(Standing.UNNUMBERED if self.is_pulse else Standing.NEW)
+        if not self.is_live(time):
+            if self._refused:
+                return Verdict(Standing.IMPLAUSIBLE)
+            if self.is_one_way:
+                return Verdict(Standing.QUIET, amount=time - self.heard)
+            return Verdict(Standing.SILENT, number=LIVE_POLLS)
+        if latest.leap is Leap.UNSYNCHRONIZED:
+            return Verdict(Standing.UNSYNCHRONIZED)
+        if isinstance(latest, TwoWayMeasurement):
+            highest = min(16, local_stratum)
+            if not 0 < latest.stratum < highest:
+                return Verdict(Standing.STRATUM, number=latest.stratum, needed=highest)
+            if latest.stratum > 1 and latest.reference_id in own:
+                return Verdict(Standing.LOOP)
+        return None
+
+    def distance(self, variance: float) -> float:
+        """Give the root distance: how far this source may be from the truth, seconds."""
+        return (
+            (self.delay + self.root_delay) / 2.0
+            + self.root_dispersion
+            + INTERVAL_SIGMAS * math.sqrt(max(variance, 0.0))
+        )
+
+    def distance_at(self, time: float) -> float:
+        """Give the root distance at ``time``; it must have measured."""
+        assert self.filter is not None  # noqa: S101 - asked only of selected sources
+        return self.distance(self.filter.at(time, 0.0)[1])
+
+    def interval(self, time: float, integral: float) -> Interval | Verdict:
+        """Give where truth is if this source is right, or that it is too far away; it must have measured."""
+        assert self.filter is not None  # noqa: S101 - asked only of sources that are not refused
+        offset, variance = self.filter.at(time, integral)
+        distance = self.distance(variance)
+        if not distance <= MAXIMUM_DISTANCE:
+            return Verdict(Standing.DISTANCE, amount=distance)
+        return Interval(offset - distance, offset + distance)
+
+    def contribution(self) -> Contribution:
+        """Give what this source brings to the combined estimate; it must have measured."""
+        assert self.filter is not None  # noqa: S101 - asked only of selected sources
+        return Contribution(self.filter, self.filter.base, self.root_dispersion)
+
+    def estimate(self, time: float, integral: float) -> SourceEstimate:
+        """Give what is thought of this source now, for people."""
+        if self.filter is None or self._latest is None:
+            return SourceEstimate(reason=self.verdict.words())
+        offset, variance = self.filter.at(time, integral)
+        two_way = self._latest if isinstance(self._latest, TwoWayMeasurement) else None
+        return SourceEstimate(
+            selected=self.verdict.used,
+            reason=self.verdict.words(),
+            offset=offset,
+            uncertainty=math.sqrt(max(variance, 0.0)),
+            delay=self.delay,
+            jitter=math.sqrt(self.sample_variance),
+            frequency=self.filter.frequency * 1e6,
+            stratum=self.stratum,
+            reference_id=two_way.reference_id if two_way else self.address,
+            leap=self._latest.leap,
+            root_delay=self.root_delay,
+            root_dispersion=self.root_dispersion,
+            measurements=self.measurements,
+            last_measurement=self.monotonic,
+        )

@@ -1,0 +1,234 @@
+"""
+From a file to a Config, or to all its problems at once.
+
+The keys are those of ntpd-rs' ``ntp.toml``, plus our own.  What ntpd-rs knows and this daemon does not do yet is
+refused where leaving it out would change what the machine offers or whom it believes (servers, kinds of sources), and
+accepted with a warning otherwise.  A key that neither knows is refused.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import stat
+import tomllib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn, get_args
+
+from ntptwist.algorithm.config import PanicThreshold, StepPolicy, SynchronizationPolicy
+from ntptwist.config.lines import locate
+from ntptwist.config.model import ClockSettings, Config, Control, LogLevel, ObservabilitySettings, SourceEntry
+from ntptwist.config.table import Findings, Table
+from ntptwist.config.value import shown
+from ntptwist.errors import ConfigError, DriverError
+from ntptwist.interfaces import ISourceDriver
+
+FindDriver = Callable[[str], ISourceDriver]
+"""``ntptwist.registry.find_driver``, or a test's own."""
+
+DEFAULT_PATH = "/etc/ntptwist/ntptwist.toml"
+LARGEST_FILE = 1 << 20
+
+_NTPD_RS_MODES = ("pool", "nts", "nts-pool", "sock", "pps", "csptp")
+_NOT_BUILT = {
+    "server": "serving time",
+    "nts-ke-server": "serving NTS keys",
+    "keyset": "serving NTS keys",
+    "csptp": "CSPTP",
+    "csptp-server": "CSPTP",
+}
+_NTPD_RS_ALGORITHM = (
+    "precision-low-probability",
+    "precision-high-probability",
+    "precision-hysteresis",
+    "precision-minimum-weight",
+    "poll-interval-low-weight",
+    "poll-interval-high-weight",
+    "poll-interval-hysteresis",
+    "poll-interval-step-threshold",
+    "delay-outlier-threshold",
+    "initial-wander",
+    "initial-frequency-uncertainty",
+    "maximum-source-uncertainty",
+    "range-statistical-weight",
+    "range-delay-weight",
+    "steer-offset-threshold",
+    "steer-offset-leftover",
+    "steer-frequency-threshold",
+    "steer-frequency-leftover",
+    "step-threshold",
+    "slew-maximum-frequency-offset",
+    "slew-minimum-duration",
+    "maximum-frequency-steer",
+    "ignore-server-dispersion",
+    "meddling-threshold",
+)
+_NTPD_RS_CLOCK = ("clock", "interface", "timestamp-mode")
+_NTPD_RS_OBSERVABILITY = (
+    "log-path",
+    "log-path-metrics-exporter",
+    "ansi-colors",
+    "observation-path",
+    "observation-permissions",
+    "metrics-exporter-listen",
+)
+_DEFAULTS = Config()
+_POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
+_LARGEST_OFFSET = 2.0**31
+"""Seconds, half an era: a virtual clock farther away could not be told from one in another era."""
+_LARGEST_FREQUENCY = 1e5
+"""Parts per million; a tenth of the rate is more than any oscillator's error."""
+
+
+def load(path: str, find_driver: FindDriver) -> Config:
+    """Read a configuration file; ConfigError tells every problem of it at once."""
+    try:
+        with Path(path).open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            content = file.read(LARGEST_FILE + 1)
+    except OSError as error:
+        raise ConfigError(f"{path}: can't be read: {error.strerror}") from error
+    if len(content) > LARGEST_FILE:
+        raise ConfigError(f"{path}: is longer than {LARGEST_FILE} octets")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{path}:{line}: octet {content[error.start]:#04x} is not UTF-8") from error
+    config = loads(text, find_driver, path)
+    if mode & stat.S_IWOTH:
+        config = replace(config, warnings=(f"{path}: everybody on this machine may write to it", *config.warnings))
+    return config
+
+
+def loads(text: str, find_driver: FindDriver, path: str | None = None) -> Config:
+    """Read a configuration from a text; messages name ``path`` as its file."""
+    root, findings = _parse(text, path or "<text>")
+    root.default_limits = root.table("source-defaults").poll_limits()
+    sources = tuple(entry for table in root.tables("source") if (entry := _source(table, find_driver)) is not None)
+    config = Config(
+        path=path,
+        sources=sources,
+        policy=_policy(root.table("synchronization"), sources),
+        clock=_clock(root.table("clock")),
+        control_directory=root.table("control").path("directory", _DEFAULTS.control_directory),
+        state_directory=root.table("state").path("directory", _DEFAULTS.state_directory),
+        observability=_observability(root.table("observability")),
+    )
+    if not sources:
+        findings.warning((), "no source is configured: the clock is left alone")
+    for key, feature in _NOT_BUILT.items():
+        root.parsed(key, partial(_refuse, feature), None, None)
+    root.finish()
+    if findings.problems:
+        raise ConfigError(*findings.problems)
+    return replace(config, warnings=findings.warnings)
+
+
+def _parse(text: str, file: str) -> tuple[Table, Findings]:
+    """Give the table of a whole TOML text; ConfigError where it breaks TOML's rules."""
+    try:
+        values = tomllib.loads(text)
+        findings = Findings(file, locate(text))
+    except tomllib.TOMLDecodeError as error:
+        reason = str(error)
+        position = _POSITION.search(reason)
+        line = position[1] if position and position[1] else str(text.rstrip().count("\n") + 1)
+        column = f" at column {position[2]}" if position and position[2] else " at the end"
+        raise ConfigError(f"{file}:{line}: not valid TOML{column}: {_POSITION.sub('', reason)}") from error
+    except ValueError as error:  # Python's own limit on the digits of an integer
+        raise ConfigError(f"{file}: not valid TOML: an integer has too many digits") from error
+    except RecursionError as error:
+        raise ConfigError(f"{file}: arrays or tables are nested too deeply") from error
+    return Table(values, (), findings), findings
+
+
+def _source(table: Table, find_driver: FindDriver) -> SourceEntry | None:
+    """Let the driver of a ``[[source]]`` read it; nothing when there is no such driver."""
+    mode = table.text("mode")
+    if not table.sound:
+        table.accept_all()
+        return None
+    try:
+        configuration = find_driver(mode).configure(table)
+    except DriverError as error:
+        table.problem("mode", f"mode {shown(mode)} is not built yet" if mode in _NTPD_RS_MODES else str(error))
+        table.accept_all()
+        return None
+    return SourceEntry(mode, configuration, table.location)
+
+
+def _policy(table: Table, sources: Sequence[SourceEntry]) -> SynchronizationPolicy:
+    """Read ``[synchronization]``; a source votes once unless its configuration tells ``voting_sources``."""
+    default = _DEFAULTS.policy
+    policy = SynchronizationPolicy(
+        voting_sources=sum(getattr(source.configuration, "voting_sources", 1) for source in sources),
+        minimum_agreeing_sources=table.integer("minimum-agreeing-sources", default.minimum_agreeing_sources, minimum=1),
+        step_policy=StepPolicy(
+            table.choice("step-policy", [policy.value for policy in StepPolicy], default.step_policy.value)
+        ),
+        startup_step_panic_threshold=_threshold(
+            table, "startup-step-panic-threshold", default.startup_step_panic_threshold
+        ),
+        single_step_panic_threshold=_threshold(
+            table, "single-step-panic-threshold", default.single_step_panic_threshold
+        ),
+        accumulated_step_panic_threshold=table.number("accumulated-step-panic-threshold", 0.0, minimum=0) or None,
+        local_stratum=table.integer("local-stratum", default.local_stratum, minimum=1, maximum=16),
+    )
+    if sources and policy.voting_sources < policy.agreeing:
+        table.warning(
+            "minimum-agreeing-sources",
+            f"{policy.agreeing} must agree but only {policy.voting_sources} can vote: the clock is left alone",
+        )
+    table.without_effect(["reference-id"], "serving time is not built yet")
+    if not table.boolean("warn-on-jump", default=True):
+        table.warning("warn-on-jump", "has no effect: every step is logged")
+    table.without_effect(["algorithm"], "this daemon's own filter and steering need no tuning")
+    table.table("algorithm").accept(_NTPD_RS_ALGORITHM)
+    return policy
+
+
+def _threshold(table: Table, key: str, default: PanicThreshold) -> PanicThreshold:
+    """Read a threshold: one number of seconds for both directions, or a table where a missing one is unlimited."""
+    if table.holds_table(key):
+        parts = table.table(key)
+        return PanicThreshold(
+            parts.number("forward", math.inf, minimum=0, infinite=True),
+            parts.number("backward", math.inf, minimum=0, infinite=True),
+        )
+    both = table.number(key, None, minimum=0, infinite=True)
+    return default if both is None else PanicThreshold(both, both)
+
+
+def _clock(table: Table) -> ClockSettings:
+    """Read ``[clock]``."""
+    default = _DEFAULTS.clock
+    settings = ClockSettings(
+        control=table.choice("control", get_args(Control), default.control),
+        virtual_offset=table.number(
+            "virtual-offset", default.virtual_offset, minimum=-_LARGEST_OFFSET, maximum=_LARGEST_OFFSET
+        ),
+        virtual_frequency=table.number(
+            "virtual-frequency", default.virtual_frequency, minimum=-_LARGEST_FREQUENCY, maximum=_LARGEST_FREQUENCY
+        ),
+    )
+    if settings.control != "virtual" and (settings.virtual_offset or settings.virtual_frequency):
+        keys = ["virtual-offset", "virtual-frequency"]
+        table.without_effect(keys, "only a clock with control = 'virtual' takes it")
+    table.without_effect(_NTPD_RS_CLOCK, "hardware clocks are not built yet")
+    return settings
+
+
+def _observability(table: Table) -> ObservabilitySettings:
+    """Read ``[observability]``."""
+    table.without_effect(_NTPD_RS_OBSERVABILITY, "not built yet")
+    return ObservabilitySettings(table.choice("log-level", get_args(LogLevel), _DEFAULTS.observability.log_level))
+
+
+def _refuse(feature: str, _: Any) -> NoReturn:
+    raise ValueError(f"{feature} is not built yet")

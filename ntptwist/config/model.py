@@ -1,0 +1,73 @@
+"""
+What a configuration file says, as frozen values that can be compared.
+
+Every default stands here or in ``algorithm.config``; the loader repeats none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from ntptwist.algorithm.config import SynchronizationPolicy
+
+Control = Literal["system", "observe", "virtual"]
+LogLevel = Literal["trace", "debug", "info", "warn", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceEntry:
+    """
+    One ``[[source]]``: its driver's word and what that driver made of the table.
+
+    ``location`` (``file:line``) is for messages; a source that only moved inside the file is still the same.
+    """
+
+    mode: str
+    configuration: Any  # each driver's own frozen value
+    location: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ClockSettings:
+    """
+    Which clock is kept.
+
+    The system's clock is steered, or only observed; or a virtual one that lives in this process starts
+    ``virtual_offset`` seconds slow against the system's (negative: fast), on an oscillator that runs
+    ``virtual_frequency`` ppm fast.
+    """
+
+    control: Control = "system"
+    virtual_offset: float = 0.0
+    virtual_frequency: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ObservabilitySettings:
+    """What the daemon tells of itself."""
+
+    log_level: LogLevel = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """
+    A whole configuration.
+
+    ``path`` is None for a text that came from no file.  A directory that is None is not used at all.  ``warnings``
+    are complete sentences like the problems of a ConfigError; they are no part of what is configured.
+    """
+
+    path: str | None = None
+    sources: tuple[SourceEntry, ...] = ()
+    policy: SynchronizationPolicy = field(default_factory=SynchronizationPolicy)
+    clock: ClockSettings = field(default_factory=ClockSettings)
+    control_directory: str | None = "/run/ntptwist"
+    state_directory: str | None = "/var/lib/ntptwist"
+    observability: ObservabilitySettings = field(default_factory=ObservabilitySettings)
+    warnings: tuple[str, ...] = field(default=(), compare=False)
+
+    def without_clock_control(self) -> Config:
+        """Give the same configuration with a clock that is only observed."""
+        return replace(self, clock=ClockSettings(control="observe"))

@@ -1,0 +1,284 @@
+"""
+The interfaces between the parts of the daemon, and towards drivers from outside.
+
+Who calls what, and when, is said at each method.  Nothing here may block.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from zope.interface import Attribute, Interface
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
+    from ntptwist.identifiers import Leap, SourceId, SpawnerId
+    from ntptwist.measurement import Measurement
+    from ntptwist.snapshot import SourceObservation, SystemSnapshot, TimeSnapshot
+    from ntptwist.timestamp import Timestamp
+
+
+class IClock(Interface):
+    """
+    A clock that can be read and, unless it only observes, steered.
+
+    Synchronous and deterministic: every call returns at once.  It has two axes of the same rate: ``local`` can be
+    stepped, ``monotonic`` can't.  A call that the kernel refuses raises ClockError.
+    """
+
+    control: str = Attribute("how it is controlled: 'system', 'observe' or 'virtual'")
+    steerable: bool = Attribute("False: step and set_frequency must not be called")
+    maximum_frequency: float = Attribute("largest |frequency| that set_frequency can reach, ppm")
+
+    def read() -> ClockReading:
+        """Read all axes of the clock together."""
+
+    def from_kernel(stamp: Timestamp) -> Timestamp:
+        """Map a recent timestamp that the kernel took (this machine's CLOCK_REALTIME) onto the ``local`` axis."""
+
+    def step(delta: int) -> ClockReading:
+        """Move ``local`` by ``delta`` nanoseconds at once; return the clock right after it."""
+
+    def set_frequency(ppm: float) -> ClockReading:
+        """
+        Make the clock run ``ppm`` faster than its oscillator; return the clock when that took effect.
+
+        The value is clamped to the limits and rounded to the kernel's unit: ``frequency`` tells what is in force.
+        """
+
+    def frequency() -> float:
+        """Give the correction in force, ppm; positive makes the clock run faster."""
+
+    def set_status(leap: Leap, estimated_error: float, maximum_error: float) -> None:
+        """
+        Tell the kernel what is known of the clock: leap indicator (UNSYNCHRONIZED sets STA_UNSYNC), and both errors
+        in seconds.  The system calls it after every change and often enough that maxerror stays true.
+        """
+
+    def set_tai_offset(seconds: int) -> None:
+        """Tell the kernel TAI - UTC in whole seconds."""
+
+
+class IClockController(Interface):
+    """
+    The algorithm as the system sees it: pure, it is told everything and steers the clock that it was given.
+
+    Every method that may change the clock returns a ControlUpdate for the system to apply.
+    """
+
+    own_addresses: frozenset[ReferenceId] = Attribute("the ids under which our clients would name us; may be set")
+
+    def add_source(source: SourceId, limits: PollLimits, address: ReferenceId) -> None:
+        """Start to keep books on a source; ``address`` is the id that its own clients would report."""
+
+    def remove_source(source: SourceId) -> ControlUpdate:
+        """Forget a source and everything it measured."""
+
+    def measured(source: SourceId, measurement: Measurement) -> ControlUpdate:
+        """Take a measurement of a source."""
+
+    def next_poll(source: SourceId) -> float:
+        """A request is being sent: give the seconds until the next one of this source (without jitter)."""
+
+    def desired_poll(source: SourceId) -> int:
+        """Give the poll exponent, log2 seconds, that stands in the next request."""
+
+    def timer() -> ControlUpdate:
+        """The time that the last ControlUpdate asked for has come."""
+
+    def estimate(source: SourceId) -> SourceEstimate:
+        """Give what is thought of a source now."""
+
+    def rejected() -> dict[SourceId, str]:
+        """Give the sources that are of no use although others tell the time, and why; empty while none do."""
+
+    def status() -> ControllerStatus:
+        """Give the state of the clock as the algorithm sees it now."""
+
+
+class ISourceController(Interface):
+    """What a running source holds: its own end of the algorithm.  Given by ISystem.register."""
+
+    def measured(measurement: Measurement) -> None:
+        """Hand in a measurement.  May lead to ``clock_stepped`` on every source before it returns."""
+
+    def next_poll() -> float:
+        """A request is being sent: give the seconds until the next one (without jitter)."""
+
+    def desired_poll() -> int:
+        """Give the poll exponent, log2 seconds, that stands in the next request."""
+
+
+class ISource(Interface):
+    """
+    Something that measures; also a Twisted IService, child of its spawner.
+
+    ``startService`` registers it with the system, ``stopService`` ends it with reason STOPPED.
+    """
+
+    id: SourceId = Attribute("unique in the life of the process")
+
+    def when_ended() -> Deferred[SourceEnd]:
+        """Return a Deferred that fires once, when the source has come to its end; called by its spawner service."""
+
+    def clock_stepped(delta: int) -> None:
+        """
+        The local clock was stepped by ``delta`` nanoseconds: drop what is under way, since the stamps of one
+        measurement must lie on the same side of a step.  Called by the system.
+        """
+
+    def observe() -> SourceObservation:
+        """Say who you are and how it goes.  Called by the system for observers; must be cheap."""
+
+
+class ISpawner(Interface):
+    """
+    Creates sources of one configured entry; ntpd-rs' Spawner.
+
+    It makes one attempt when told and keeps books; pacing and back-off belong to the SpawnerService around it.
+    """
+
+    id: SpawnerId = Attribute("unique in the life of the process")
+    description: str = Attribute("kind of spawner, for people: standard, pool, nts, ...")
+    address_description: str = Attribute("what was configured, for people: a name, an address or a path")
+
+    def is_complete() -> bool:
+        """Tell whether there is nothing to spawn at present."""
+
+    def try_spawn() -> Deferred[list[ISource]]:
+        """
+        Make one attempt to create the sources that are missing.
+
+        Fails with NTPTwistError when it could not; the reason is shown and the attempt repeated after a while.
+        """
+
+    def source_registered(source: ISource) -> None:
+        """A source of this spawner has started; only for its books."""
+
+    def source_removed(source: SourceId, end: SourceEnd) -> None:
+        """A source of this spawner has ended; only for its books."""
+
+
+class IPoolSpawner(ISpawner):
+    """A spawner of sources that can stand in for each other, so that one which is of no use can be replaced."""
+
+    def review() -> list[ISource]:
+        """
+        Give the sources to be stopped because others are better; its books have forgotten them by then.
+
+        The SpawnerService calls it every few minutes and then asks whether more are wanted.
+        """
+
+    def condition() -> str | None:
+        """Say how many sources there are and which was dropped last, and why; None when there is no news of that."""
+
+
+class ISourceDriver(Interface):
+    """
+    A kind of source that a configuration can name; found by twisted.plugin.
+
+    ``ntptwist.registry.SourceDriver`` is the stock implementation.
+    """
+
+    name: str = Attribute("the ``mode`` word in the configuration")
+    description: str = Attribute("one line for ``ntptwist-ctl drivers``")
+
+    def configure(table: Any) -> Any:
+        """
+        Read one ``[[source]]`` table into a frozen configuration; problems are noted in the table, all of them.
+
+        ``table`` is a ``ntptwist.config.table.Table``.
+        """
+
+    def spawner(configuration: Any, system: ISystem, reactor: Any) -> ISpawner:
+        """Make the spawner of a configuration."""
+
+
+class ISpawnerService(Interface):
+    """The service around a spawner, child of the system: pacing, back-off, and what to show of it."""
+
+    def waiting() -> SourceObservation | None:
+        """Say what this spawner is doing beside its sources; None while they are all that there is to show."""
+
+
+class ISystem(Interface):
+    """The coordinator, as spawners, servers and observers see it."""
+
+    clock: IClock = Attribute("the clock that is being kept")
+    randbytes: Any = Attribute("source of random octets: ``randbytes(n) -> bytes``")
+
+    def register(source: ISource, spawner: SpawnerId, limits: PollLimits, address: ReferenceId) -> ISourceController:
+        """A source begins; called by its startService."""
+
+    def forget(source: SourceId) -> None:
+        """A source has ended; called by its spawner service."""
+
+    def time() -> TimeSnapshot:
+        """Give what a server may say of the time."""
+
+    def snapshot() -> SystemSnapshot:
+        """Give the whole state."""
+
+    def taken() -> frozenset[ReferenceId]:
+        """Give the addresses that are no use for one more source: this host's own, and those of all sources."""
+
+    def rejected() -> dict[SourceId, str]:
+        """Give the sources that are of no use although others tell the time, and why; empty while none do."""
+
+    def new_source_id() -> SourceId:
+        """Give an id that was never used before."""
+
+    def new_spawner_id() -> SpawnerId:
+        """Give an id that was never used before."""
+
+
+class ITimestampedDatagramReceiver(Interface):
+    """
+    A DatagramProtocol that wants the kernel's timestamps (this machine's CLOCK_REALTIME) with its datagrams.
+
+    A transport of IReactorTimestampedUDP calls these where the protocol provides them; any other DatagramProtocol gets
+    ``datagramReceived`` and ``connectionRefused``.
+    """
+
+    def datagram_received(data: bytes, address: tuple[str, int], stamp: Timestamp) -> None:
+        """A datagram from ``address`` came in at ``stamp``."""
+
+    def datagram_transmitted(stamp: Timestamp) -> None:
+        """
+        The last datagram that was written left at ``stamp``.
+
+        Called at least once for each write that succeeded, before ``write`` returns; again if the kernel's own stamp
+        comes later: the last call is the best.
+        """
+
+    def network_error(errno: int) -> None:
+        """The network refused (ECONNREFUSED, EHOSTUNREACH, ...), from a call or from ICMP; the socket stays open."""
+
+
+class IReactorTimestampedUDP(Interface):
+    """
+    UDP with timestamps.
+
+    The kernel's is ``ntptwist.net.port.TimestampedUDP``; a virtual reactor provides its own.  What is returned is a
+    Twisted IUDPTransport: ``write``, ``getHost``, ``stopListening``.  The protocol's ``makeConnection`` (so its
+    ``startProtocol``) has been called by then, ``stopProtocol`` follows ``stopListening``, and after that nothing.
+    """
+
+    def connect_udp(host: str, port: int, protocol: Any) -> Any:
+        """
+        Open a socket on a fresh ephemeral port, connected to a literal address (``%scope`` allowed).
+
+        Raises OSError when the kernel refuses (no route, no descriptors left).
+        """
+
+    def listen_udp(host: str, port: int, protocol: Any) -> Any:
+        """Open a socket bound to a literal address, for a server.  Raises OSError when the kernel refuses."""
+
+
+if TYPE_CHECKING:
+    from ntptwist.algorithm.config import PollLimits
+    from ntptwist.algorithm.update import ControllerStatus, ControlUpdate
+    from ntptwist.identifiers import ReferenceId, SourceEnd
+    from ntptwist.snapshot import SourceEstimate
+    from ntptwist.timestamp import ClockReading

@@ -1,0 +1,133 @@
+"""
+UDP with kernel timestamps for every source and server of the process, through one descriptor in the reactor.
+
+A socket whose error queue holds something is reported with EPOLLERR.  To a reactor this means a broken descriptor:
+those on epoll and poll drop it, those on select and asyncio call it again and again.  Transmit stamps and ICMP errors
+arrive in just that queue.  So the sockets live in a private epoll descriptor, which is never in error itself, merely
+readable; it is what the reactor sees, and any reactor can wait for it.
+"""
+
+from __future__ import annotations
+
+import select
+from contextlib import ExitStack
+from socket import AF_INET, AF_INET6, IPPROTO_IPV6, IPV6_V6ONLY, SOCK_DGRAM, SOCK_NONBLOCK
+from typing import Any
+from weakref import finalize
+
+from twisted.internet.interfaces import IReadDescriptor
+from twisted.internet.protocol import DatagramProtocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from ntptwist.interfaces import IReactorTimestampedUDP
+from ntptwist.kernel.timestamping import KernelSocket, StampMethod, TimestampedSocket
+from ntptwist.net.address import socket_address
+from ntptwist.net.transport import Guard, UDPTransport
+
+_DATAGRAMS = SOCK_DGRAM | SOCK_NONBLOCK
+_BATCH = 64
+
+
+@implementer(IReactorTimestampedUDP, IReadDescriptor)
+class TimestampedUDP:
+    """
+    The kernel's UDP with timestamps, on any reactor that can watch descriptors.
+
+    It is in the reactor while it has open sockets.  OSError when there are no descriptors left.
+    """
+
+    _log = Logger()
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._guard = Guard(reactor)
+        self._transports: dict[int, UDPTransport] = {}
+        self._epoll = select.epoll()
+        # The kernel takes receive stamps while some socket wants them, and needs a millisecond to begin: without one
+        # that stays, the reply of a server nearby comes in before its stamp is to be had.
+        keeper = KernelSocket(AF_INET, _DATAGRAMS)
+        finalize(self, keeper.close)
+        method = TimestampedSocket(keeper).method
+        if method is not StampMethod.TIMESTAMPING:
+            self._log.warn("no kernel timestamps of sent datagrams; of received ones: {method}", method=method.value)
+
+    def connect_udp(self, host: str, port: int, protocol: DatagramProtocol) -> UDPTransport:
+        """Open a socket on a fresh ephemeral port, connected to a literal address; see IReactorTimestampedUDP."""
+        family, _ = socket_address(host, port)
+        with ExitStack() as undo:
+            sock = undo.enter_context(KernelSocket(family, _DATAGRAMS))
+            transport = UDPTransport(sock, protocol, self._guard, self._remove)
+            transport.connect(host, port)
+            self._start(transport)
+            undo.pop_all()
+        return transport
+
+    def listen_udp(self, host: str, port: int, protocol: DatagramProtocol) -> UDPTransport:
+        """Open a socket bound to a literal address, IPv6 without IPv4; see IReactorTimestampedUDP."""
+        family, address = socket_address(host, port)
+        with ExitStack() as undo:
+            sock = undo.enter_context(KernelSocket(family, _DATAGRAMS))
+            if family == AF_INET6:
+                sock.setsockopt(IPPROTO_IPV6, IPV6_V6ONLY, 1)
+            sock.bind(address)
+            transport = UDPTransport(sock, protocol, self._guard, self._remove)
+            self._start(transport)
+            undo.pop_all()
+        return transport
+
+    def _start(self, transport: UDPTransport) -> None:
+        with ExitStack() as undo:
+            undo.callback(self._remove, transport)
+            self._epoll.register(transport, select.EPOLLIN)  # EPOLLERR is always reported
+            self._transports[transport.fileno()] = transport
+            if len(self._transports) == 1:
+                self._reactor.addReader(self)
+            transport.start()
+            undo.pop_all()
+
+    def _remove(self, transport: UDPTransport) -> None:
+        """Forget a transport, whose socket is still open; once more does no harm."""
+        if self._transports.get(transport.fileno()) is not transport:
+            return
+        del self._transports[transport.fileno()]
+        self._epoll.unregister(transport)
+        if not self._transports:
+            self._reactor.removeReader(self)
+
+    def fileno(self) -> int:
+        """Give the private epoll descriptor."""
+        return self._epoll.fileno()
+
+    def logPrefix(self) -> str:
+        """Give the name of this reader in Twisted's legacy log."""
+        return "ntptwist-udp"
+
+    def doRead(self) -> None:
+        """Let every transport that has something read it, all within bounds; what is left over wakes us again."""
+        # All are looked up first: one that is called may close another, and its number may then be a new socket's.
+        ready = [(self._transports[fd], events) for fd, events in self._epoll.poll(0, _BATCH)]
+        for transport, events in ready:
+            self._guard(transport.ready, events)
+
+    def connectionLost(self, reason: Failure) -> None:  # noqa: ARG002
+        """Close every socket; the reactor calls this when it has shut down."""
+        for transport in list(self._transports.values()):
+            transport.stopListening()
+
+
+_of_reactor: dict[Any, TimestampedUDP] = {}
+
+
+def timestamped_udp(reactor: Any) -> Any:
+    """
+    Give what provides IReactorTimestampedUDP for a reactor: itself if it does, as a virtual one, else the kernel's.
+
+    There is one for each reactor, which stays as long as the process.
+    """
+    if IReactorTimestampedUDP.providedBy(reactor):
+        return reactor
+    if reactor not in _of_reactor:
+        _of_reactor[reactor] = TimestampedUDP(reactor)
+    return _of_reactor[reactor]

@@ -1,0 +1,139 @@
+"""
+The authenticated encryption that NTS may negotiate (RFC 8915, section 5.1; RFC 5297; RFC 8452).
+
+A key object is made once and kept: making one costs twice as much as sealing a packet with it.  Whatever holds a key
+shows none of its octets when it is printed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import IntEnum
+from struct import pack
+from typing import Final, Protocol
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV, AESSIV
+
+EXPORTER_LABEL: Final = b"EXPORTER-network-time-security"
+NTPV4: Final = 0
+"""The number of NTPv4 among the protocols that keys can be exchanged for (RFC 8915, section 7.7)."""
+
+Exporter = Callable[[bytes, int], bytes]
+"""``export(context, length)``: the key material that TLS derives under EXPORTER_LABEL (RFC 8446, section 7.5)."""
+
+
+class Algorithm(IntEnum):
+    """The AEADs that are known here, by their numbers in IANA's registry."""
+
+    AES_SIV_CMAC_256 = 15
+    AES_SIV_CMAC_512 = 17
+    AES_128_GCM_SIV = 30
+
+
+OFFERED: Final = (Algorithm.AES_SIV_CMAC_512, Algorithm.AES_SIV_CMAC_256, Algorithm.AES_128_GCM_SIV)
+"""In the order of our preference."""
+
+KEY_SIZES: Final = {
+    Algorithm.AES_SIV_CMAC_256: 32,
+    Algorithm.AES_SIV_CMAC_512: 64,
+    Algorithm.AES_128_GCM_SIV: 16,
+}
+"""Octets of a key."""
+
+TAG_SIZE: Final = 16
+"""Octets by which a ciphertext is longer than its plaintext, whatever the algorithm."""
+
+
+class Key(Protocol):
+    """A key and what it does; ``nonce_size`` is what we use of nonces, in octets."""
+
+    nonce_size: int
+
+    def seal(self, nonce: bytes, plaintext: bytes, *associated: bytes) -> bytes:
+        """Encrypt a plaintext, which may be empty, and authenticate it together with the associated data."""
+
+    def open(self, nonce: bytes, ciphertext: bytes, *associated: bytes) -> bytes | None:
+        """Give the plaintext, or None when anything is not as it was sealed."""
+
+
+class SIVKey:
+    """AES-SIV-CMAC with 32 or 64 octets of key; the tag is the first of the ciphertext."""
+
+    __slots__ = ("_cipher", "nonce_size")
+
+    def __init__(self, octets: bytes) -> None:
+        self.nonce_size = 16
+        self._cipher = AESSIV(octets)
+
+    def seal(self, nonce: bytes, plaintext: bytes, *associated: bytes) -> bytes:
+        """Encrypt; any number of strings of associated data, and the nonce is the last (RFC 5297, section 3)."""
+        return self._cipher.encrypt(plaintext, [*associated, nonce])
+
+    def open(self, nonce: bytes, ciphertext: bytes, *associated: bytes) -> bytes | None:
+        """Decrypt; None when it does not verify."""
+        try:
+            return self._cipher.decrypt(ciphertext, [*associated, nonce])
+        except (InvalidTag, ValueError):  # ValueError: an empty nonce, which S2V can't take from the wire
+            return None
+
+
+class GCMSIVKey:
+    """AES-GCM-SIV with 16 octets of key; the tag is the last of the ciphertext, the nonce has 12 octets."""
+
+    __slots__ = ("_cipher", "nonce_size")
+
+    def __init__(self, octets: bytes) -> None:
+        self.nonce_size = 12
+        self._cipher = AESGCMSIV(octets)
+
+    def seal(self, nonce: bytes, plaintext: bytes, *associated: bytes) -> bytes:
+        """Encrypt; more than one string of associated data is a ValueError."""
+        return self._cipher.encrypt(nonce, plaintext, _only(associated))
+
+    def open(self, nonce: bytes, ciphertext: bytes, *associated: bytes) -> bytes | None:
+        """Decrypt; None when it does not verify."""
+        try:
+            return self._cipher.decrypt(nonce, ciphertext, _only(associated))
+        except (InvalidTag, ValueError):  # ValueError: a nonce of another size
+            return None
+
+
+def _only(associated: tuple[bytes, ...]) -> bytes:
+    if len(associated) > 1:
+        raise ValueError("AES-GCM-SIV takes one string of associated data")
+    return associated[0] if associated else b""
+
+
+def make_key(algorithm: Algorithm, octets: bytes) -> Key:
+    """Make a key; ValueError when it has a wrong number of octets."""
+    if len(octets) != KEY_SIZES[algorithm]:
+        raise ValueError(f"{algorithm.name} takes keys of {KEY_SIZES[algorithm]} octets, not {len(octets)}")
+    return GCMSIVKey(octets) if algorithm is Algorithm.AES_128_GCM_SIV else SIVKey(octets)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionKeys:
+    """
+    The keys that a client and a server share: the octets, and the objects that use them.
+
+    ``c2s`` protects requests, ``s2c`` replies.  ValueError when one has not the size of the algorithm.
+    """
+
+    algorithm: Algorithm
+    c2s: bytes = field(repr=False)
+    s2c: bytes = field(repr=False)
+    request_key: Key = field(init=False, repr=False, compare=False)
+    reply_key: Key = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "request_key", make_key(self.algorithm, self.c2s))
+        object.__setattr__(self, "reply_key", make_key(self.algorithm, self.s2c))
+
+    @classmethod
+    def export(cls, algorithm: Algorithm, export: Exporter) -> SessionKeys:
+        """Derive the keys of NTPv4 from a TLS session (RFC 8915, section 5.1)."""
+        size = KEY_SIZES[algorithm]
+        c2s, s2c = (export(pack("!HHB", NTPV4, algorithm, direction), size) for direction in (0, 1))
+        return cls(algorithm, c2s, s2c)

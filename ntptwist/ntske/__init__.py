@@ -1,0 +1,1 @@
+"""NTS key establishment over TLS: the shell around ``nts.exchange``."""

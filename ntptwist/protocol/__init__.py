@@ -1,0 +1,1 @@
+"""The on-wire protocol of RFC 5905, sans-I/O."""

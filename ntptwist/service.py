@@ -1,0 +1,114 @@
+"""
+The composition root: the only module that knows everybody.
+
+``make_service(config, reactor)`` builds the same tree for twistd, for a tac file, for the console script and for a
+virtual world::
+
+    Daemon > System > SpawnerService > sources
+           > Observer
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any
+
+from twisted.application.service import MultiService
+
+from ntptwist.algorithm.controller import Controller
+from ntptwist.config.model import ClockSettings, Config
+from ntptwist.errors import ClockError
+from ntptwist.identifiers import ReferenceId
+from ntptwist.interfaces import IClock
+from ntptwist.kernel.addresses import local_addresses
+from ntptwist.kernel.clock import KernelClock, ObservingClock, VirtualClock, explain
+from ntptwist.kernel.timex import RealSystem
+from ntptwist.log import Logger
+from ntptwist.observe.observer import Observer
+from ntptwist.registry import find_driver
+from ntptwist.spawners.service import SpawnerService
+from ntptwist.system import System
+
+EX_SOFTWARE = 70
+"""sysexits(3): the clock can't be steered, or must not be."""
+
+
+class Daemon(MultiService):
+    """
+    The root of the service tree.
+
+    ``exit_status`` is what the process should end with: 0, or 70 after a failure that made the clock unsafe.
+    """
+
+    log = Logger()
+
+    def __init__(self, reactor: Any, clock: IClock, *, steers: bool) -> None:
+        super().__init__()
+        self.clock = clock
+        self.system: System | None = None
+        self.exit_status = 0
+        self._reactor = reactor
+        self._steers = steers
+
+    def privilegedStartService(self) -> None:
+        """Take the clock over while privileges last; one line and exit 70 when it is refused."""
+        if self._steers and isinstance(self.clock, KernelClock):
+            try:
+                self.clock.take_over()
+            except ClockError as error:
+                print(f"ntptwist: {explain(error)}", file=sys.stderr)
+                raise SystemExit(EX_SOFTWARE) from error
+        super().privilegedStartService()
+
+    def fail(self, reason: str) -> None:
+        """End the daemon: the clock is not safe in its hands.  The first reason counts."""
+        if self.exit_status:
+            return
+        self.log.critical("the daemon ends: {reason}", reason=reason)
+        self.exit_status = EX_SOFTWARE
+        self._reactor.callLater(0, self._reactor.stop)
+
+
+def make_clock(settings: ClockSettings) -> IClock:
+    """Make the clock that a configuration asks for; touches nothing."""
+    system = RealSystem()
+    if settings.control == "system":
+        return KernelClock(system)
+    if settings.control == "observe":
+        return ObservingClock(system)
+    return VirtualClock(system, settings.virtual_offset, settings.virtual_frequency)
+
+
+def make_service(
+    config: Config,
+    reactor: Any,
+    clock: IClock | None = None,
+    randbytes: Callable[[int], bytes] = os.urandom,
+    own_addresses: Callable[[], Iterable[IPv4Address | IPv6Address]] = local_addresses,
+) -> Daemon:
+    """
+    Build the daemon.
+
+    ``clock`` replaces the one that the configuration asks for, and ``own_addresses`` tells another host's than this
+    one's: a virtual world has both.  Nothing is opened and no clock is touched before the
+    service is started.  Raises DriverError for a mode that no driver knows.
+    """
+    clock = clock or make_clock(config.clock)
+    daemon = Daemon(reactor, clock, steers=bool(config.sources))
+    controller = Controller(config.policy, clock)
+
+    def own_ids() -> frozenset[ReferenceId]:
+        return frozenset(map(ReferenceId.of_address, own_addresses()))
+
+    daemon.system = System(reactor, clock, controller, randbytes, own_ids, daemon.fail)
+    if config.control_directory is not None:
+        Observer(config.control_directory, daemon.system, reactor).setServiceParent(daemon)
+    daemon.system.setServiceParent(daemon)
+    for entry in config.sources:
+        driver = find_driver(entry.mode)
+        spawner = driver.spawner(entry.configuration, daemon.system, reactor)
+        SpawnerService(spawner, daemon.system, reactor, entry.mode).setServiceParent(daemon.system)
+    return daemon

@@ -1,0 +1,1 @@
+"""The same daemon in a virtual world."""

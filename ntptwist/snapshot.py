@@ -1,0 +1,123 @@
+"""
+Frozen views that servers and observers read.
+
+Nobody subscribes to anything: whoever wants to know pulls the newest snapshot.  All offsets are reference minus local,
+all durations are seconds, and what is not known is ``None``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from ntptwist.identifiers import NO_REFERENCE, Leap, ReferenceId, SourceId
+from ntptwist.timestamp import NANOSECONDS, Monotonic, Timestamp
+
+MAXIMUM_DISPERSION = 16.0
+"""Seconds; MAXDISP of RFC 5905, figure 6."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimeSnapshot:
+    """
+    What a server says of the time it serves.
+
+    The variance of the clock's error grows as the third-degree polynomial that the filter's covariance gives:
+    ``base + 2 linear d + quadratic d^2 + wander d^3 / 3``, ``d`` seconds after ``monotonic``.  ``dispersion`` is the
+    servers' own, seconds.
+    """
+
+    leap: Leap = Leap.UNSYNCHRONIZED
+    stratum: int = 16
+    reference_id: ReferenceId = NO_REFERENCE
+    reference_time: Timestamp = Timestamp(0)
+    monotonic: Monotonic = Monotonic(0)
+    precision: int = -20
+    root_delay: float = 0.0
+    dispersion: float = MAXIMUM_DISPERSION
+    base: float = 0.0
+    linear: float = 0.0
+    quadratic: float = 0.0
+    wander: float = 0.0
+
+    @property
+    def synchronized(self) -> bool:
+        """Whether this clock may be used by others."""
+        return self.leap is not Leap.UNSYNCHRONIZED
+
+    def root_dispersion(self, monotonic: Monotonic) -> float:
+        """Give the root dispersion at a later time, in seconds, at most 16."""
+        d = max(monotonic - self.monotonic, 0) / NANOSECONDS
+        variance = self.base + d * (2 * self.linear + d * (self.quadratic + d * self.wander / 3))
+        return min(self.dispersion + math.sqrt(max(variance, 0.0)), MAXIMUM_DISPERSION)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceEstimate:
+    """What the algorithm thinks of one source; ``reason`` says in words why it is used or not."""
+
+    selected: bool = False
+    reason: str = "no measurement yet"
+    offset: float | None = None
+    uncertainty: float | None = None
+    delay: float | None = None
+    jitter: float | None = None
+    frequency: float | None = None
+    stratum: int | None = None
+    reference_id: ReferenceId | None = None
+    leap: Leap | None = None
+    root_delay: float | None = None
+    root_dispersion: float | None = None
+    measurements: int = 0
+    last_measurement: Monotonic | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceObservation:
+    """What a source tells of itself: who it is, and how its conversation goes; ``trouble`` is the latest trouble."""
+
+    name: str
+    address: str
+    mode: str
+    reach: int = 0
+    poll: int = 0
+    trouble: str | None = None
+    nts_cookies: int | None = None
+    sent: int = 0
+    received: int = 0
+    dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSnapshot:
+    """One row of ``ntptwist-ctl sources``; ``id`` is None while a spawner is still looking for a source."""
+
+    id: SourceId | None
+    observation: SourceObservation
+    estimate: SourceEstimate
+
+
+@dataclass(frozen=True, slots=True)
+class SystemSnapshot:
+    """
+    The state of the daemon at one moment.
+
+    ``offset`` is what is left to correct (seconds, reference minus local), ``error_bound`` the largest error that
+    |offset|, dispersion and half the delay allow, ``frequency`` the correction in force (ppm), ``control`` one of
+    system, observe, virtual.
+    """
+
+    now: Timestamp
+    monotonic: Monotonic
+    time: TimeSnapshot
+    control: str
+    synchronized: bool
+    state: str
+    offset: float | None = None
+    error_bound: float | None = None
+    frequency: float = 0.0
+    frequency_error: float | None = None
+    steps: int = 0
+    accumulated_steps: float = 0.0
+    since: Timestamp | None = None
+    sources: tuple[SourceSnapshot, ...] = field(default=())

@@ -1,0 +1,222 @@
+"""
+A source that asks one NTP server at one address.
+
+The conversation is ``protocol.client.ClientAssociation``; this shell gives it a socket, stamps and a timer.  Each
+request leaves from a fresh port (RFC 9109), so a late reply finds nobody and a forger has 16 bits more to guess.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from errno import EADDRNOTAVAIL, EHOSTDOWN, EHOSTUNREACH, ENETDOWN, ENETUNREACH
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import DatagramProtocol
+from zope.interface import implementer
+
+from ntptwist.algorithm.config import PollLimits
+from ntptwist.identifiers import EndReason, ReferenceId, SourceEnd, SpawnerId
+from ntptwist.interfaces import ISource, ISourceController, ISystem, ITimestampedDatagramReceiver
+from ntptwist.log import Logger
+from ntptwist.net.port import timestamped_udp
+from ntptwist.protocol.actions import Action, Demobilize, Dropped, Kissed, Measured, Reset, Send, SetTimer
+from ntptwist.protocol.client import AssociationConfiguration, ClientAssociation
+from ntptwist.snapshot import SourceObservation
+from ntptwist.timestamp import Monotonic, Timestamp
+
+NETWORK_ISSUES = frozenset({EADDRNOTAVAIL, EHOSTDOWN, EHOSTUNREACH, ENETDOWN, ENETUNREACH})
+"""Errors that say that this host can't reach that address now, whatever the server does."""
+
+NOTICE_INTERVAL = 60.0
+"""Seconds: nothing that a server sends is logged above debug more often than this."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerAddress:
+    """Where a source sends: the name that was configured, the literal address found for it, the port."""
+
+    name: str
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@implementer(ISource, ITimestampedDatagramReceiver)
+class NTPSource(Service, DatagramProtocol):
+    """
+    One server, polled until it is stopped or comes to its end.
+
+    ``mode`` is the configuration's word, for observers.
+    """
+
+    log = Logger()
+    noisy = False
+    transport: Any  # of IReactorTimestampedUDP; connected, so ``write`` needs no address
+
+    def __init__(
+        self,
+        server: ServerAddress,
+        configuration: AssociationConfiguration,
+        system: ISystem,
+        spawner: SpawnerId,
+        reactor: Any,
+        mode: str = "server",
+    ) -> None:
+        self.id = system.new_source_id()
+        self.server = server
+        self.mode = mode
+        self._limits: PollLimits = configuration.limits
+        self._system = system
+        self._spawner = spawner
+        self._reactor = reactor
+        self._udp = timestamped_udp(reactor)
+        self._association = ClientAssociation(configuration, system.randbytes)
+        self._controller: ISourceController | None = None
+        self._timer: Any = None
+        self._end: SourceEnd | None = None
+        self._waiters: list[Deferred[SourceEnd]] = []
+        self._network_trouble: str | None = None
+        self._poll_exponent = configuration.limits.minimum
+        self._noticed: tuple[str | None, float] = (None, -NOTICE_INTERVAL)
+
+    # what the spawner service and the system call
+
+    def startService(self) -> None:
+        """Register with the system and send the first request in the reactor's next turn."""
+        super().startService()
+        address = ReferenceId.of_address(self.server.host)
+        self._controller = self._system.register(self, self._spawner, self._limits, address)
+        self._timer = self._reactor.callLater(0, self._poll)
+
+    def stopService(self) -> None:
+        """Stop at once."""
+        super().stopService()
+        self._finish(EndReason.STOPPED, "stopped")
+
+    def when_ended(self) -> Deferred[SourceEnd]:
+        """Return a Deferred that fires with the end of this source."""
+        deferred: Deferred[SourceEnd] = Deferred()
+        if self._end is not None:
+            deferred.callback(self._end)
+        else:
+            self._waiters.append(deferred)
+        return deferred
+
+    def clock_stepped(self, delta: int) -> None:  # noqa: ARG002 - whatever its size
+        """Drop the request under way: its T1 lies before the step."""
+        self._association.clock_stepped()
+
+    def observe(self) -> SourceObservation:
+        """Say who this is and how it goes."""
+        association = self._association
+        return SourceObservation(
+            name=self.server.name,
+            address=str(self.server),
+            mode=self.mode,
+            reach=association.reach.value,
+            poll=self._poll_exponent,
+            trouble=self._network_trouble or association.trouble,
+            sent=association.sent,
+            received=association.received_count - association.dropped,
+            dropped=association.dropped,
+        )
+
+    # polling
+
+    def _poll(self) -> None:
+        self._timer = None
+        if self._controller is None:
+            return
+        interval = self._controller.next_poll()
+        self._poll_exponent = self._controller.desired_poll()
+        self._act(self._association.poll(self._reactor.seconds(), interval, self._poll_exponent))
+
+    def _act(self, actions: tuple[Action, ...]) -> None:
+        for action in actions:
+            if self._end is not None:
+                return
+            match action:
+                case Send(data):
+                    self._send(data)
+                case SetTimer(seconds):
+                    self._timer = self._reactor.callLater(seconds, self._poll)
+                case Measured(measurement):
+                    self._close()
+                    if self._controller is not None:
+                        self._controller.measured(measurement)
+                case Kissed(code, explanation):
+                    self._notice(f"kiss-o'-death {code.name}: {explanation}")
+                case Dropped(reason):
+                    self.log.debug("{source}: dropped: {reason}", source=self.server, reason=reason)
+                case Reset(explanation):
+                    self._finish(EndReason.UNREACHABLE, self._network_trouble or explanation)
+                case Demobilize(explanation):
+                    self._finish(EndReason.DEMOBILIZED, explanation)
+        self._notice(self._association.trouble)
+
+    def _send(self, data: bytes) -> None:
+        self._close()
+        try:
+            self._udp.connect_udp(self.server.host, self.server.port, self)
+        except OSError as error:
+            self.network_error(error.errno or 0)
+            return
+        self._network_trouble = None
+        self.transport.write(data)
+
+    def _close(self) -> None:
+        if self.transport is not None:
+            self.transport.stopListening()
+
+    def _finish(self, reason: EndReason, explanation: str) -> None:
+        if self._end is not None:
+            return
+        self._end = SourceEnd(reason, explanation)
+        self._controller = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._close()
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            waiter.callback(self._end)
+
+    def _notice(self, trouble: str | None) -> None:
+        """Log a trouble that is new, at most once a minute."""
+        told, when = self._noticed
+        now = self._reactor.seconds()
+        if trouble is None or trouble == told or now - when < NOTICE_INTERVAL:
+            return
+        self._noticed = (trouble, now)
+        self.log.info("{source}: {trouble}", source=self.server, trouble=trouble)
+
+    # what the transport calls
+
+    def datagram_transmitted(self, stamp: Timestamp) -> None:
+        """Note when the request left."""
+        self._association.transmitted(self._system.clock.from_kernel(stamp))
+
+    def datagram_received(self, data: bytes, address: tuple[str, int], stamp: Timestamp) -> None:  # noqa: ARG002
+        """Take a reply; the socket is connected, so the address is the server's."""
+        clock = self._system.clock
+        arrived = clock.from_kernel(stamp)
+        now = clock.read()
+        monotonic = Monotonic(now.monotonic - (now.local - arrived))
+        self._act(self._association.received(data, arrived, monotonic, self._reactor.seconds()))
+
+    def network_error(self, errno: int) -> None:
+        """
+        Note what the network says.
+
+        A server that answers is not given up for one error, since its filter is worth more than that: the reach
+        register decides.  One that does not answer ends when this host has no way to it.
+        """
+        self._network_trouble = os.strerror(errno)
+        self._notice(self._network_trouble)
+        if errno in NETWORK_ISSUES and not self._association.reach.is_reachable:
+            self._finish(EndReason.NETWORK_ISSUE, self._network_trouble)

@@ -1,0 +1,1 @@
+"""Spawners: what creates sources and replaces them."""

@@ -1,0 +1,95 @@
+"""
+``mode = "server"``: one server, by name or address.
+
+The name is resolved when a source is to be created, and the first address that this host has a way to is used until it
+no longer answers; then the next one, since many resolvers give their answers in the same order each time.  After a
+server has denied service it is left alone until the daemon is restarted (RFC 5905, section 7.4).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from ntptwist.algorithm.config import PollLimits
+from ntptwist.config.table import HostPort, Table
+from ntptwist.identifiers import EndReason, SourceEnd, SourceId
+from ntptwist.interfaces import ISource, ISpawner, ISystem
+from ntptwist.net.resolver import first_reachable, resolve
+from ntptwist.protocol.client import AssociationConfiguration
+from ntptwist.sources.ntp import NTPSource, ServerAddress
+
+NTP_PORT = 123
+
+
+@dataclass(frozen=True, slots=True)
+class StandardConfiguration:
+    """What one ``[[source]]`` with ``mode = "server"`` says."""
+
+    address: HostPort
+    limits: PollLimits
+    version: int = 4
+    voting_sources: int = 1
+
+
+@implementer(ISpawner)
+class StandardSpawner:
+    """Keeps one source for one name alive."""
+
+    description = "standard"
+
+    def __init__(self, configuration: StandardConfiguration, system: ISystem, reactor: Any) -> None:
+        self.id = system.new_spawner_id()
+        self._configuration = configuration
+        self._system = system
+        self._reactor = reactor
+        self._source: SourceId | None = None
+        self._host = ""
+        self._failed: set[str] = set()
+        self._denied = False
+
+    @staticmethod
+    def configure(table: Table) -> StandardConfiguration:
+        """Read the table of one source."""
+        return StandardConfiguration(
+            table.address("address", default_port=NTP_PORT), table.poll_limits(), table.ntp_version()
+        )
+
+    @property
+    def address_description(self) -> str:
+        """Give the address as it was configured."""
+        return str(self._configuration.address)
+
+    def is_complete(self) -> bool:
+        """Tell whether the source exists, or must not exist."""
+        return self._denied or self._source is not None
+
+    def try_spawn(self) -> Deferred[list[ISource]]:
+        """Resolve the name and make a source for its first reachable address."""
+        return Deferred.fromCoroutine(self._spawn())
+
+    async def _spawn(self) -> list[ISource]:
+        configured = self._configuration
+        addresses = await resolve(self._reactor, configured.address.host)
+        self._failed.intersection_update(addresses)
+        if self._failed.issuperset(addresses):
+            self._failed.clear()
+        addresses.sort(key=self._failed.__contains__)
+        self._host = first_reachable(self._reactor, addresses, configured.address.port)
+        server = ServerAddress(str(configured.address), self._host, configured.address.port)
+        association = AssociationConfiguration(version=configured.version, limits=configured.limits)
+        return [NTPSource(server, association, self._system, self.id, self._reactor)]
+
+    def source_registered(self, source: ISource) -> None:
+        """Note the source."""
+        self._source = source.id
+
+    def source_removed(self, source: SourceId, end: SourceEnd) -> None:  # noqa: ARG002 - there is only one
+        """Note that it has ended."""
+        self._source = None
+        if end.reason is not EndReason.STOPPED:
+            self._failed.add(self._host)
+        self._denied = end.reason is EndReason.DEMOBILIZED

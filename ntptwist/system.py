@@ -1,0 +1,277 @@
+"""
+The system: carries the measurements of all sources to the algorithm and its decisions to the clock, the sources and
+the log.
+
+The algorithm (``algorithm.controller``) decides and steers; this shell keeps its timer, tells every source of a step,
+tells the kernel how good the clock is, and holds the snapshot that servers and observers pull.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+from twisted.application.service import MultiService
+from twisted.logger import LogLevel
+from zope.interface import implementer
+
+from ntptwist.algorithm.config import PollLimits
+from ntptwist.algorithm.update import ControlUpdate, Decision, DecisionKind
+from ntptwist.errors import ClockError
+from ntptwist.identifiers import ReferenceId, SourceId, SpawnerId
+from ntptwist.interfaces import IClock, IClockController, ISource, ISourceController, ISpawnerService, ISystem
+from ntptwist.log import Logger
+from ntptwist.measurement import Measurement
+from ntptwist.snapshot import SourceEstimate, SourceSnapshot, SystemSnapshot, TimeSnapshot
+
+JOURNAL_LENGTH = 500
+"""Decisions kept for ``ntptwist-ctl``; at one a second some eight minutes, in practice weeks."""
+
+ADDRESS_INTERVAL = 60.0
+"""Seconds between two looks at this host's own addresses."""
+
+LEVELS = {
+    DecisionKind.PANIC: LogLevel.critical,
+    DecisionKind.STEP: LogLevel.warn,
+    DecisionKind.FOREIGN_STEP: LogLevel.warn,
+    DecisionKind.SUSPENDED: LogLevel.warn,
+    DecisionKind.UNSYNCHRONIZED: LogLevel.warn,
+}
+"""The level of a decision in the log, where it is not info."""
+
+
+@implementer(ISourceController)
+class SourceController:
+    """A source's own end of the algorithm."""
+
+    __slots__ = ("_source", "_system")
+
+    def __init__(self, system: System, source: SourceId) -> None:
+        self._system = system
+        self._source = source
+
+    def measured(self, measurement: Measurement) -> None:
+        """Hand in a measurement."""
+        self._system.measured(self._source, measurement)
+
+    def next_poll(self) -> float:
+        """Give the seconds until the next request."""
+        return self._system.controller.next_poll(self._source)
+
+    def desired_poll(self) -> int:
+        """Give the poll exponent for the next request."""
+        return self._system.controller.desired_poll(self._source)
+
+
+@implementer(ISystem)
+class System(MultiService):
+    """
+    The coordinator; its children are the spawner services.
+
+    ``own_addresses`` gives the ids under which our clients would name us, for the loop check; it is asked again now and
+    then.  ``fail`` is called with a sentence when the clock must not be touched any more; the daemon then ends.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        clock: IClock,
+        controller: IClockController,
+        randbytes: Callable[[int], bytes],
+        own_addresses: Callable[[], frozenset[ReferenceId]],
+        fail: Callable[[str], None],
+    ) -> None:
+        super().__init__()
+        self.clock = clock
+        self.controller = controller
+        self.randbytes = randbytes
+        self.journal: deque[tuple[int, Decision]] = deque(maxlen=JOURNAL_LENGTH)
+        self._reactor = reactor
+        self._own_addresses = own_addresses
+        self._addresses_known = -ADDRESS_INTERVAL
+        self._fail = fail
+        self._sources: dict[SourceId, ISource] = {}
+        self._addresses: dict[SourceId, ReferenceId] = {}
+        self._stale: list[SourceId] = []  # ended after the clock was let go: the algorithm forgets them at a restart
+        self._source_ids = count(1)
+        self._spawner_ids = count(1)
+        self._time = TimeSnapshot()
+        self._timer: Any = None
+
+    # service
+
+    def startService(self) -> None:
+        """Start the spawners, then the algorithm's timer."""
+        super().startService()
+        stale, self._stale = self._stale, []
+        for source in stale:
+            self._run(self.controller.remove_source, source)
+        self._run(self.controller.timer)
+
+    def stopService(self) -> Any:
+        """Stop the spawners; the clock keeps its last frequency."""
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
+        return super().stopService()
+
+    # what spawners and sources call
+
+    def new_source_id(self) -> SourceId:
+        """Give an id that was never used before."""
+        return SourceId(next(self._source_ids))
+
+    def new_spawner_id(self) -> SpawnerId:
+        """Give an id that was never used before."""
+        return SpawnerId(next(self._spawner_ids))
+
+    def taken(self) -> frozenset[ReferenceId]:
+        """Give the addresses that are no use for one more source."""
+        self._look_at_addresses()
+        return self.controller.own_addresses.union(self._addresses.values())
+
+    def rejected(self) -> dict[SourceId, str]:
+        """Give the sources that are of no use although others tell the time, and why."""
+        return self.controller.rejected()
+
+    def register(
+        self,
+        source: ISource,
+        spawner: SpawnerId,
+        limits: PollLimits,
+        address: ReferenceId,
+    ) -> ISourceController:
+        """Begin to keep books on a source."""
+        self._sources[source.id] = source
+        self._addresses[source.id] = address
+        self.controller.add_source(source.id, limits, address)
+        observation = source.observe()
+        self.log.info(
+            "new source {id}: {name} ({address})",
+            id=source.id,
+            name=observation.name,
+            address=observation.address,
+            spawner=spawner,
+        )
+        return SourceController(self, source.id)
+
+    def forget(self, source: SourceId) -> None:
+        """Drop the books on a source; the choice of sources is made anew without it."""
+        if self._sources.pop(source, None) is None:
+            return
+        del self._addresses[source]
+        if self.running:
+            self._run(self.controller.remove_source, source)
+        else:
+            self._stale.append(source)
+
+    def measured(self, source: SourceId, measurement: Measurement) -> None:
+        """Carry a measurement to the algorithm; one of a source that has ended is dropped."""
+        if source in self._sources:
+            self._run(self.controller.measured, source, measurement)
+
+    # what servers and observers pull
+
+    def time(self) -> TimeSnapshot:
+        """Give what may be said of the time."""
+        return self._time
+
+    def snapshot(self) -> SystemSnapshot:
+        """Give the whole state, sources in the order of the configuration."""
+        status = self.controller.status()
+        now = self.clock.read()
+        sources = []
+        known = dict(self._sources)
+        spawners: list[Any] = [child for child in self.services if ISpawnerService.providedBy(child)]
+        for spawner in spawners:
+            running = [source for source in spawner if known.pop(source.id, None) is not None]
+            sources += [self._row(source) for source in running]
+            waiting = spawner.waiting()
+            if waiting is not None:
+                reason = waiting.trouble or "no source yet"
+                sources.append(SourceSnapshot(None, waiting, SourceEstimate(reason=reason)))
+        sources += [self._row(source) for source in known.values()]
+        return SystemSnapshot(
+            now=now.local,
+            monotonic=now.monotonic,
+            time=self._time,
+            control=self.clock.control,
+            synchronized=status.synchronized,
+            state=status.state,
+            offset=status.offset,
+            error_bound=status.error_bound,
+            frequency=status.frequency,
+            frequency_error=status.frequency_error,
+            steps=status.steps,
+            accumulated_steps=status.accumulated_steps,
+            since=status.since,
+            sources=tuple(sources),
+        )
+
+    def _row(self, source: ISource) -> SourceSnapshot:
+        return SourceSnapshot(source.id, source.observe(), self.controller.estimate(source.id))
+
+    # the algorithm's hands
+
+    def _run(self, decide: Callable[..., ControlUpdate], *args: Any) -> None:
+        """Let the algorithm decide, and apply what it decided."""
+        if not self.running:
+            return
+        self._look_at_addresses()
+        try:
+            update = decide(*args)
+            self._apply(update)
+        except ClockError as error:
+            self.log.critical("the clock can't be steered: {error}", error=error)
+            self._fail(f"the clock can't be steered: {error}")
+
+    def _look_at_addresses(self) -> None:
+        """Tell the algorithm our own addresses, as they are now and then."""
+        now = self._reactor.seconds()
+        if now - self._addresses_known >= ADDRESS_INTERVAL:
+            self._addresses_known = now
+            self.controller.own_addresses = self._own_addresses()
+
+    def _apply(self, update: ControlUpdate) -> None:
+        for decision in update.decisions:
+            self._tell(decision)
+        self._time = update.time
+        if update.stepped:
+            for source in list(self._sources.values()):
+                source.clock_stepped(update.stepped)
+        self._tell_kernel()
+        self._schedule(update.next_update)
+        panic = [decision for decision in update.decisions if decision.kind is DecisionKind.PANIC]
+        if panic:
+            self._fail(panic[0].reason)
+
+    def _tell(self, decision: Decision) -> None:
+        self.journal.append((self.clock.read().local, decision))
+        source = self._sources.get(decision.source) if decision.source is not None else None
+        about = "" if source is None else f"{source.observe().name}: "
+        level = LEVELS.get(decision.kind, LogLevel.info)
+        self.log.emit(level, "{about}{reason}", about=about, reason=decision.reason, decision=decision)
+
+    def _tell_kernel(self) -> None:
+        """Keep STA_UNSYNC, the leap flags, esterror and maxerror true (the kernel lets maxerror grow by itself)."""
+        if not self.clock.steerable:
+            return
+        status = self.controller.status()
+        variance = max(self._time.base, 0.0)
+        bound = status.error_bound if status.error_bound is not None else math.inf
+        self.clock.set_status(self._time.leap, math.sqrt(variance), bound)
+
+    def _schedule(self, seconds: float) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.reset(seconds)
+        else:
+            self._timer = self._reactor.callLater(seconds, self._due)
+
+    def _due(self) -> None:
+        self._timer = None
+        self._run(self.controller.timer)

@@ -1,0 +1,140 @@
+"""The algorithm is the prototype's: filter by filter to rounding, and as a whole in every scenario of the goals."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from bench.prototype.filter import NtpFilter, PulseFilter
+from bench.scenarios import SCENARIOS
+from bench.simulate import simulate_controller, simulate_prototype
+from ntptwist.algorithm.config import PollLimits
+from ntptwist.algorithm.filter import Outcome, TwoWayFilter
+from ntptwist.algorithm.pulse import OneWayFilter
+
+RELATIVE = 1e-9
+
+
+@pytest.mark.parametrize(
+    ("base", "jitter", "route", "congestion", "wander"),
+    [
+        ((1e-4, 1e-4), (1e-4, 1e-4), 0.0, 1.0, 1e-9),
+        ((15e-3, 15e-3), (1e-3, 3e-3), 0.0, 1.0, 1e-9),
+        ((1e-4, 1e-4), (1e-4, 1e-4), 1e-3, 1.0, 1e-8),
+        ((2e-3, 2e-3), (2e-4, 2e-4), -1e-3, 10.0, 1e-7),
+        ((1e-4, 1e-4), (1e-1, 1e-1), 0.0, 1.0, 1e-9),
+    ],
+    ids=["lan", "asymmetric", "longer", "shorter, congested", "satellite"],
+)
+def test_filter_of_a_server_equals_the_prototype(
+    base: tuple[float, float], jitter: tuple[float, float], route: float, congestion: float, wander: float
+) -> None:
+    """Over two thousand exchanges with steps, slews, congestion and changes of route both beliefs are one."""
+    random = Random(7)
+    old, new = NtpFilter(), None
+    time = integral = offset = 0.0
+    frequency, correction = 2e-5, 0.0
+    for k in range(2000):
+        there, back = (
+            b + random.expovariate(1.0 / j) * (congestion if k % 80 > 60 else 1.0)
+            for b, j in zip(base, jitter, strict=True)
+        )
+        there += route if k > 1000 else 0.0
+        delay = there + back
+        # the same stamps for both, small enough that no rounding of large numbers comes in
+        old.sample(0.0, there + offset, there + offset, delay, time, integral, correction, 1e-6)
+        outward, homeward, whole = there + offset, delay - (there + offset), delay - 0.0
+        if new is None:
+            new = TwoWayFilter(outward, homeward, whole, time, integral, 1e-6)
+        else:
+            assert new.update(outward, homeward, whole, time, integral, correction) is not Outcome.REFUSED
+        if k % 500 == 400:
+            old.step(0.25)
+            new.shift(0.25)
+            offset -= 0.25
+
+        assert new.offset == pytest.approx(old.D, rel=RELATIVE, abs=1e-15)
+        assert [new.frequency, new.base] == pytest.approx([old.W, old.B], rel=RELATIVE, abs=1e-18)
+        assert [new.p00, new.p11] == pytest.approx([old.p00, old.p11], rel=1e-7)
+        assert new.noise.offset_variance == pytest.approx(old.jitter2(), rel=RELATIVE)
+        assert (new.wander, new.asymmetry) == pytest.approx((old.q, old.asy))
+        frequency += random.gauss(0.0, wander)
+        correction = new.frequency if k % 2 else new.frequency + 1e-6
+        time += 16.0
+        integral += 16.0 * correction
+        offset += 16.0 * (frequency - correction)
+
+
+@pytest.mark.parametrize(("sigma", "spikes"), [(1e-6, False), (1e-5, True)])
+def test_filter_of_pulses_equals_the_prototype(sigma: float, spikes: bool) -> None:
+    """Over three thousand pulses, with and without outliers, both filters are one."""
+    random = Random(3)
+    old, new = PulseFilter(), OneWayFilter(1e-4, 1e-6, 1.0, 0.0, 0.0, 1e-6, 1e-5)
+    old.sample(1e-4, 0.0, 0.0, 1e-6, 1e-10)
+    offset, frequency = 1e-4, 1e-6
+    for k in range(1, 3000):
+        frequency += random.gauss(0.0, 1e-9)
+        offset += frequency
+        pulse = (offset + random.gauss(0.0, sigma) + (0.01 if spikes and k % 97 == 0 else 0.0)) % 1.0
+        taken = old.sample(pulse, float(k), 0.0, 1e-6, 1e-10)
+
+        assert taken == (new.update(pulse, float(k), 0.0) is Outcome.ABSORBED)
+        assert [new.offset, new.frequency] == pytest.approx([old.D, old.W], rel=RELATIVE, abs=1e-18)
+        assert [new.p00, new.p01, new.p11] == pytest.approx([old.p00, old.p01, old.p11], rel=1e-7, abs=1e-24)
+        assert new.offset_variance == pytest.approx(old.R, rel=RELATIVE)
+
+
+@pytest.mark.parametrize("name", ["a", "b", "c", "c4", "e", "g", "l", "s", "p"])
+def test_whole_algorithm_keeps_time_as_the_prototype_does(name: str) -> None:
+    """In every scenario of the goals, shortened, the RMS error is within 5 % of the prototype's at equal packets."""
+    limits = PollLimits(6, 6)
+    limit, settle = {"p": (2500, 500), "s": (25000, 20500)}.get(name, (12000, 3000))
+    expected = simulate_prototype(name, limits, 1, limit, settle)
+    result = simulate_controller(name, limits, 1, limit, settle)
+
+    assert result.rms == pytest.approx(expected.rms, rel=0.05)
+    assert result.frequency == pytest.approx(expected.frequency, rel=0.05)
+    assert expected.packets == result.packets
+
+
+@pytest.mark.parametrize("name", ["a", "e", "g"])
+def test_adaptive_polls_are_as_good_and_as_rare(name: str) -> None:
+    """With polls of 64 to 1024 s the errors are like the prototype's, and so are the packets."""
+    limits = PollLimits(6, 10)
+    expected = simulate_prototype(name, limits, 2, 20000, 5000)
+    result = simulate_controller(name, limits, 2, 20000, 5000)
+
+    assert result.rms == pytest.approx(expected.rms, rel=0.1)
+    assert result.packets == pytest.approx(expected.packets, rel=0.1)
+
+
+def test_clock_is_right_from_the_first_second() -> None:
+    """In scenario a the error is below 1 ms from the first second on, for good."""
+    assert simulate_controller("a", PollLimits(6, 6), 1, 3000, 500).below == 1
+
+
+def test_foreign_step_is_undone_within_eight_seconds() -> None:
+    """In scenario s the clock is right again in the time between two looks at it."""
+    recovered = simulate_controller("s", PollLimits(6, 10), 1, 21000, 500).recovered
+
+    assert recovered is not None
+    assert recovered <= 8
+
+
+def test_same_seed_gives_the_same_bytes() -> None:
+    """Two runs of one seed agree in every digit, two seeds don't."""
+    first, again, other = (simulate_controller("e", PollLimits(4, 4), seed, 1000, 100) for seed in (1, 1, 2))
+
+    assert first == again
+    assert first != other
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", sorted(SCENARIOS))
+@pytest.mark.parametrize("limits", [PollLimits(6, 6), PollLimits(4, 4), PollLimits(6, 10)], ids=str)
+def test_long_runs_keep_time_as_the_prototype_does(name: str, limits: PollLimits) -> None:
+    """In every scenario, at full length and at every poll setting, the RMS error is within 5 % of the prototype's."""
+    expected, result = simulate_prototype(name, limits), simulate_controller(name, limits)
+
+    assert result.rms == pytest.approx(expected.rms, rel=0.05)

@@ -1,0 +1,1 @@
+"""Real time daemons for the functional tests: fetched, confined, started and asked."""

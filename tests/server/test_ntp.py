@@ -1,0 +1,133 @@
+"""The first slice of a server: it answers clients in a virtual world with its own clock's time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from twisted.internet.protocol import DatagramProtocol
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from ntptwist.identifiers import Leap, ReferenceId
+from ntptwist.interfaces import ITimestampedDatagramReceiver
+from ntptwist.server.ntp import LARGEST_LAG, NTPServer
+from ntptwist.sim.world import World
+from ntptwist.snapshot import TimeSnapshot
+from ntptwist.timestamp import Timestamp, decode_timestamp
+from ntptwist.wire.header import Header
+
+REQUEST = bytes([0x23]).ljust(40, b"\0") + b"\1\2\3\4\5\6\7\x08"
+
+
+@implementer(ITimestampedDatagramReceiver)
+class Asking(DatagramProtocol):
+    """A client that keeps the replies."""
+
+    def __init__(self) -> None:
+        self.replies: list[bytes] = []
+
+    def datagram_received(self, data: bytes, address: Any, stamp: Timestamp) -> None:
+        """Keep a reply."""
+        self.replies.append(data)
+
+    def datagram_transmitted(self, stamp: Timestamp) -> None:
+        """Not needed."""
+
+    def network_error(self, errno: int) -> None:
+        """Not needed."""
+
+
+def serving(world: World) -> NTPServer:
+    """Start a server on the machine of a world."""
+    clock = world.clock
+
+    def time() -> TimeSnapshot:
+        return TimeSnapshot(Leap.NONE, 1, ReferenceId.of_text("GPS"), monotonic=clock.read().monotonic, dispersion=0.0)
+
+    server = NTPServer("192.0.2.1", 123, clock, time, world.reactor)
+    world.start(server)
+    return server
+
+
+def ask(world: World, request: bytes = REQUEST) -> list[bytes]:
+    """Send a request from another port of the same machine."""
+    asking = Asking()
+    port = world.reactor.connect_udp("192.0.2.1", 123, asking)
+    port.write(request)
+    world.run(1)
+    port.stopListening()
+    return asking.replies
+
+
+def test_answers_with_its_own_clock() -> None:
+    """A client gets the time of the server's clock, and its own nonce back."""
+    world = World(offset=-0.25)
+    server = serving(world)
+    assert verifyObject(ITimestampedDatagramReceiver, server)
+    (reply,) = ask(world)
+    header = Header.parse(reply)
+    now = world.clock.read().local
+
+    assert header.origin_timestamp == int.from_bytes(REQUEST[40:], "big")
+    assert abs(now - 10**9 - decode_timestamp(header.transmit_timestamp, now)) < 10**7
+    assert header.receive_timestamp <= header.transmit_timestamp
+    assert (server.requests, server.replies) == (1, 1)
+
+
+@pytest.mark.parametrize("request_bytes", [b"", b"x" * 47, bytes([0x24]).ljust(48, b"\0"), bytes([0x26]).ljust(48)])
+def test_what_is_no_request_is_not_answered(request_bytes: bytes) -> None:
+    """Replies, control packets and rubbish get no answer, so nobody can be made to bounce packets."""
+    world = World()
+    server = serving(world)
+
+    assert ask(world, request_bytes) == []
+    assert server.replies == 0
+
+
+def test_transmit_stamp_learns_how_late_packets_leave() -> None:
+    """The transmit timestamp moves slowly to when packets really leave, and back at once when they leave sooner."""
+    world = World()
+    server = serving(world)
+
+    def lag() -> int:
+        (reply,) = ask(world)
+        header = Header.parse(reply)
+        now = world.clock.read().local
+        sent = decode_timestamp(header.transmit_timestamp, now)
+        return sent - decode_timestamp(header.receive_timestamp, now)
+
+    def leave(late: int) -> None:
+        server.datagram_transmitted(Timestamp(server.read_at + late))
+
+    first = lag()
+    leave(16_000)
+    grown = lag()
+    leave(16_000)
+    leave(LARGEST_LAG)
+    leave(-5)
+    leave(0)
+    back = lag()
+
+    assert (first, grown, back) == (0, 4000, 0)
+
+
+def test_stops_listening() -> None:
+    """A stopped server has left its port."""
+    world = World()
+    server = serving(world)
+    server.stopService()
+    server.network_error(111)
+
+    assert ask(world) == []
+    server.stopService()
+
+
+def test_a_port_that_is_taken() -> None:
+    """Two servers can't have one address: the second says so when it is started."""
+    world = World()
+    first = serving(world)
+    second = NTPServer("192.0.2.1", 123, world.clock, TimeSnapshot, world.reactor)
+    with pytest.raises(OSError, match="in use"):
+        second.startService()
+    first.stopService()

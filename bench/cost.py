@@ -55,6 +55,10 @@ class Servers:
             self.sockets.append(opened)
         self.first: float | None = None
 
+    def since(self, start: float) -> float | None:
+        """Give the seconds from ``start`` to the first request; None when there was none."""
+        return None if self.first is None else self.first - start
+
     def serve(self, seconds: float, until: Callable[[], bool] = lambda: False) -> None:
         """Answer for so long, or until the condition holds."""
         end = time.monotonic() + seconds
@@ -88,9 +92,9 @@ def measure(command: list[str], servers: Servers, settle: float, seconds: float)
     process = subprocess.Popen([*CONFINED, *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         servers.serve(20, lambda: servers.first is not None)
-        if servers.first is None:
+        first = servers.since(start)
+        if first is None:
             raise SystemExit(f"{command}: no packet within 20 s")
-        first = servers.first - start
         servers.serve(settle)
         before = schedstat_seconds(process.pid)
         servers.serve(seconds)

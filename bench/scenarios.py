@@ -81,6 +81,9 @@ SCENARIOS: dict[str, Scenario] = {
     # accidents
     "r1": _one(_A, routes=((20000, 5e-4, 5e-4), (30000, -5e-4, -5e-4))),
     "r2": _one(_A, routes=((20000, 1e-3, 0.0),)),
+    "r3": _one(_A, routes=((20000, 0.0, 1e-3),)),
+    "r4": _one(_A, routes=((20000, 2e-3, 0.0),)),
+    "r5": _one(_A, routes=((20000, 1e-3, 0.0), (30000, -1e-3, 0.0))),
     "j1": _one(_A, frequency_jump=(20000, 1e-6)),
     "j3": _one(_A, wander_jump=(20000, 1e-8), wander=1e-10),
     "p3": _one(_A, pulse=1e-6, limit=10000, settle=2000, sine=(1e-6, 3600.0)),

@@ -55,5 +55,9 @@ class KeyExchangeError(NTPTwistError):
     """An NTS key exchange gave no keys; the words are one line for people."""
 
 
+class DeviceError(NTPTwistError):
+    """A device or a socket of this machine can't be used; the text says which, and why."""
+
+
 class DriverError(NTPTwistError):
     """A source driver could not be found or loaded."""

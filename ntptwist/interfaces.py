@@ -69,7 +69,18 @@ class IClockController(Interface):
 
     own_addresses: frozenset[ReferenceId] = Attribute("the ids under which our clients would name us; may be set")
 
-    def add_source(source: SourceId, limits: PollLimits, address: ReferenceId) -> None:
+    def restore(memory: ClockMemory) -> None:
+        """Go on with what was known before a restart; called at most once, before everything else."""
+
+    def memory() -> ClockMemory | None:
+        """Give what is worth knowing after a restart; None as long as nothing is known."""
+
+    def release() -> None:
+        """The daemon stops: leave the clock as it should run on by itself.  ``timer`` takes it up again."""
+
+    def add_source(
+        source: SourceId, limits: PollLimits, address: ReferenceId, options: SelectionOptions | None = None
+    ) -> None:
         """Start to keep books on a source; ``address`` is the id that its own clients would report."""
 
     def remove_source(source: SourceId) -> ControlUpdate:
@@ -207,9 +218,16 @@ class ISystem(Interface):
 
     clock: IClock = Attribute("the clock that is being kept")
     randbytes: Any = Attribute("source of random octets: ``randbytes(n) -> bytes``")
+    state_directory: str | None = Attribute("where things are kept over a restart; None: nowhere")
 
-    def register(source: ISource, spawner: SpawnerId, limits: PollLimits, address: ReferenceId) -> ISourceController:
-        """A source begins; called by its startService."""
+    def register(
+        source: ISource,
+        spawner: SpawnerId,
+        limits: PollLimits,
+        address: ReferenceId,
+        options: SelectionOptions | None = None,
+    ) -> ISourceController:
+        """A source begins; called by its startService.  ``options`` is what the operator says of it."""
 
     def forget(source: SourceId) -> None:
         """A source has ended; called by its spawner service."""
@@ -231,6 +249,21 @@ class ISystem(Interface):
 
     def new_spawner_id() -> SpawnerId:
         """Give an id that was never used before."""
+
+
+class IPPSDevice(Interface):
+    """One edge of a pulse-per-second device, ready for use."""
+
+    def wait(timeout: float) -> Pulse | None:
+        """
+        Wait for a pulse, at most so many seconds; None when there was none.
+
+        It blocks, so it is called in a thread, by one caller at a time; in a virtual world, where threads are run
+        inline, it returns a Deferred.  NTPTwistError when the device is gone.
+        """
+
+    def close() -> None:
+        """Close the device; nobody is waiting any more."""
 
 
 class ITimestampedDatagramReceiver(Interface):
@@ -277,8 +310,10 @@ class IReactorTimestampedUDP(Interface):
 
 
 if TYPE_CHECKING:
-    from ntptwist.algorithm.config import PollLimits
+    from ntptwist.algorithm.config import PollLimits, SelectionOptions
+    from ntptwist.algorithm.memory import ClockMemory
     from ntptwist.algorithm.update import ControllerStatus, ControlUpdate
     from ntptwist.identifiers import ReferenceId, SourceEnd
+    from ntptwist.kernel.pps import Pulse
     from ntptwist.snapshot import SourceEstimate
     from ntptwist.timestamp import ClockReading

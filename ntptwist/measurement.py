@@ -52,7 +52,9 @@ class OneWayMeasurement:
     One event whose true time is known: a pulse, or a sample from gpsd.
 
     ``offset`` is true minus local time of the event in seconds, known modulo ``period`` seconds where that is given.
-    ``local`` and ``monotonic`` are the local clock at the event.  ``precision`` is one standard deviation, seconds.
+    ``local`` and ``monotonic`` are the local clock at the event.  ``precision`` is one standard deviation, seconds;
+    ``accuracy`` is what all offsets may be wrong by together, which no number of them averages out.  ``lock`` is the
+    reference id of the one-way source that numbers the pulse; None leaves that to whoever agrees.
     """
 
     offset: float
@@ -61,6 +63,8 @@ class OneWayMeasurement:
     precision: float
     leap: Leap = Leap.NONE
     period: float | None = None
+    accuracy: float = 0.0
+    lock: ReferenceId | None = None
 
 
 Measurement = TwoWayMeasurement | OneWayMeasurement

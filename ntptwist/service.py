@@ -4,8 +4,10 @@ The composition root: the only module that knows everybody.
 ``make_service(config, reactor)`` builds the same tree for twistd, for a tac file, for the console script and for a
 virtual world::
 
-    Daemon > System > SpawnerService > sources
+    Daemon > RecordFile
            > Observer
+           > ClockState
+           > System > SpawnerService > sources
 """
 
 from __future__ import annotations
@@ -22,14 +24,16 @@ from ntptwist.algorithm.controller import Controller
 from ntptwist.config.model import ClockSettings, Config
 from ntptwist.errors import ClockError
 from ntptwist.identifiers import ReferenceId
-from ntptwist.interfaces import IClock
+from ntptwist.interfaces import IClock, IClockController, ISourceDriver
 from ntptwist.kernel.addresses import local_addresses
 from ntptwist.kernel.clock import KernelClock, ObservingClock, VirtualClock, explain
 from ntptwist.kernel.timex import RealSystem
 from ntptwist.log import Logger
 from ntptwist.observe.observer import Observer
+from ntptwist.observe.record import RecordFile, RecordingController
 from ntptwist.registry import find_driver
 from ntptwist.spawners.service import SpawnerService
+from ntptwist.state import ClockState
 from ntptwist.system import System
 
 EX_SOFTWARE = 70
@@ -88,24 +92,33 @@ def make_service(
     clock: IClock | None = None,
     randbytes: Callable[[int], bytes] = os.urandom,
     own_addresses: Callable[[], Iterable[IPv4Address | IPv6Address]] = local_addresses,
+    find_driver: Callable[[str], ISourceDriver] = find_driver,
 ) -> Daemon:
     """
     Build the daemon.
 
-    ``clock`` replaces the one that the configuration asks for, and ``own_addresses`` tells another host's than this
-    one's: a virtual world has both.  Nothing is opened and no clock is touched before the
-    service is started.  Raises DriverError for a mode that no driver knows.
+    ``clock`` replaces the one that the configuration asks for, ``own_addresses`` tells another host's than this one's,
+    and ``find_driver`` may know other drivers.  Nothing is opened and no clock is touched before the service is
+    started.  Raises DriverError for a mode that no driver knows.
     """
     clock = clock or make_clock(config.clock)
     daemon = Daemon(reactor, clock, steers=bool(config.sources))
-    controller = Controller(config.policy, clock)
+    controller: IClockController
+    if config.observability.record is None:
+        controller = Controller(config.policy, clock)
+    else:
+        file = RecordFile(config.observability.record)
+        file.setServiceParent(daemon)  # the first, so the last to be stopped
+        controller = RecordingController(config.policy, clock, file)
 
     def own_ids() -> frozenset[ReferenceId]:
         return frozenset(map(ReferenceId.of_address, own_addresses()))
 
-    daemon.system = System(reactor, clock, controller, randbytes, own_ids, daemon.fail)
+    daemon.system = System(reactor, clock, controller, randbytes, own_ids, daemon.fail, config.state_directory)
     if config.control_directory is not None:
         Observer(config.control_directory, daemon.system, reactor).setServiceParent(daemon)
+    if config.state_directory is not None and clock.control != "virtual":
+        ClockState(config.state_directory, controller, reactor).setServiceParent(daemon)
     daemon.system.setServiceParent(daemon)
     for entry in config.sources:
         driver = find_driver(entry.mode)

@@ -18,7 +18,7 @@ from twisted.application.service import MultiService
 from twisted.logger import LogLevel
 from zope.interface import implementer
 
-from ntptwist.algorithm.config import PollLimits
+from ntptwist.algorithm.config import PollLimits, SelectionOptions
 from ntptwist.algorithm.update import ControlUpdate, Decision, DecisionKind
 from ntptwist.errors import ClockError
 from ntptwist.identifiers import ReferenceId, SourceId, SpawnerId
@@ -73,6 +73,7 @@ class System(MultiService):
 
     ``own_addresses`` gives the ids under which our clients would name us, for the loop check; it is asked again now and
     then.  ``fail`` is called with a sentence when the clock must not be touched any more; the daemon then ends.
+    ``state_directory`` is where spawners may keep things over a restart.
     """
 
     log = Logger()
@@ -85,8 +86,10 @@ class System(MultiService):
         randbytes: Callable[[int], bytes],
         own_addresses: Callable[[], frozenset[ReferenceId]],
         fail: Callable[[str], None],
+        state_directory: str | None = None,
     ) -> None:
         super().__init__()
+        self.state_directory = state_directory
         self.clock = clock
         self.controller = controller
         self.randbytes = randbytes
@@ -114,7 +117,12 @@ class System(MultiService):
         self._run(self.controller.timer)
 
     def stopService(self) -> Any:
-        """Stop the spawners; the clock keeps its last frequency."""
+        """Stop the spawners; the clock runs on at the frequency that its oscillator needs."""
+        if self.running:
+            try:
+                self.controller.release()
+            except ClockError as error:
+                self.log.error("the clock can't be released: {error}", error=error)
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._timer = None
@@ -145,11 +153,12 @@ class System(MultiService):
         spawner: SpawnerId,
         limits: PollLimits,
         address: ReferenceId,
+        options: SelectionOptions | None = None,
     ) -> ISourceController:
         """Begin to keep books on a source."""
         self._sources[source.id] = source
         self._addresses[source.id] = address
-        self.controller.add_source(source.id, limits, address)
+        self.controller.add_source(source.id, limits, address, options)
         observation = source.observe()
         self.log.info(
             "new source {id}: {name} ({address})",
@@ -253,7 +262,8 @@ class System(MultiService):
     def _tell(self, decision: Decision) -> None:
         self.journal.append((self.clock.read().local, decision))
         source = self._sources.get(decision.source) if decision.source is not None else None
-        about = "" if source is None else f"{source.observe().name}: "
+        seen = None if source is None else source.observe()
+        about = "" if seen is None else f"{seen.address if seen.mode == 'pool' else seen.name}: "
         level = LEVELS.get(decision.kind, LogLevel.info)
         self.log.emit(level, "{about}{reason}", about=about, reason=decision.reason, decision=decision)
 

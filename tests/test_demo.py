@@ -11,7 +11,8 @@ from twisted.internet import reactor, task
 from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
-from ntptwist.demo import Demo, Screen
+from ntptwist.demo import Demo
+from ntptwist.demo.screen import Screen
 
 
 class Terminal(io.StringIO):

@@ -156,6 +156,22 @@ class Estimate:
         self.integral = integral
         self.offset = self.frequency = self.p00 = self.p01 = self.p11 = self.wander = 0.0
 
+    @classmethod
+    def of(
+        cls,
+        time: float,
+        integral: float,
+        mean: tuple[float, float],
+        covariance: tuple[float, float, float],
+        wander: float,
+    ) -> Estimate:
+        """Give an estimate of offset and frequency whose covariance (p00, p01, p11) is known already."""
+        estimate = cls(time, integral)
+        estimate.offset, estimate.frequency = mean
+        estimate.p00, estimate.p01, estimate.p11 = covariance
+        estimate.wander = wander
+        return estimate
+
     def mix(self, bank: Sequence[Belief]) -> None:
         """Take mean and covariance of the mixture of a bank."""
         best = max(belief.score for belief in bank)

@@ -63,15 +63,17 @@ class Combination(NamedTuple):
         return self._replace(p00=self.p00 + sigma * sigma)
 
 
-def combine(contributions: Sequence[Contribution], time: float, integral: float) -> Combination:
-    """Combine at least one source at ``time``."""
+def combine(
+    contributions: Sequence[Contribution], time: float, integral: float, asymmetry: float = ASYMMETRY
+) -> Combination:
+    """Combine at least one source at ``time``; ``asymmetry`` is the share of a base delay that counts as an error."""
     offset = weight = frequency = frequency_weight = certainty = p01 = wander = 0.0
     for estimate, base, root_dispersion in contributions:
         here, variance = estimate.at(time, integral)
         variance = max(variance, _LEAST_VARIANCE)
         elapsed = time - estimate.time
         p11 = estimate.p11 + estimate.wander * elapsed
-        hidden = ASYMMETRY * base
+        hidden = asymmetry * base
         w = 1.0 / (variance + root_dispersion * root_dispersion + hidden * hidden + FLOOR * FLOOR)
         offset += w * here
         weight += w

@@ -83,6 +83,11 @@ SHORTER_SAMPLES = 6
 LONGER_SIGMAS = 8.0
 LONGER_NOISE = 1.5
 """How far beyond the floor: standard deviations of the floor, plus this share of the noise of both paths."""
+SUSPICION_NOISE = 3.0
+SUSPICION_POLL = 8
+"""One delay that exceeds that by this share of the noise again has quick polls show whether it is a longer route, where
+the next ones would be 2^8 s away or more: twelve samples at 1024 s are 3.4 hours.  Of ordinary delays one in a thousand
+is so long."""
 SHORTER_SIGMAS = 4.0
 SHORTER_NOISE = 0.1
 """How far below it; the exponential part of the noise never goes below, so less is needed."""
@@ -97,12 +102,27 @@ CONTRADICTION_SIGMAS = 8.0
 CONTRADICTION = 1e-3
 """And never less than this, seconds; smaller steps of a server are within reach of the bank."""
 
+# memory.py: what outlives a filter
+
+REMEMBERED_AFTER = 8
+"""A path is worth remembering after as many measurements as a burst can have."""
+REMEMBERED_PATHS = 64
+"""So many paths are remembered: four times the largest pool."""
+BASE_MEMORY = 86400.0
+"""Seconds after which a base delay that was remembered is known no better than after a change of route."""
+RESUMED_NOISE = 4.0
+"""The first exchange resumes a path if its delay exceeds the base by less than this many times the noise of both
+paths: one in 300 does, and then starts afresh, without harm."""
+RESTART_DOUBT = 1e-6
+"""Standard deviation of what a restart of the machine does to the frequency of its oscillator: another temperature."""
+
 # pulse.py: pulses and other one-way offsets
 
 GATE_SIGMAS = 5.0
 GATE_STARTS = 8
 GATE_REFUSALS = 5
-"""An offset beyond 5 sigma is dropped once 8 were seen, at most 5 in a row: then the world has changed."""
+"""An offset beyond 5 sigma is dropped once 8 were seen, at most 5 in a row: then the world has changed, and the filter
+starts afresh."""
 PULSE_MEMORY = 200
 PULSE_PRIOR = 8
 """Offsets over which their noise is learnt, and the weight of the precision that the source declares."""
@@ -127,6 +147,13 @@ sigma in simulation) truth is inside."""
 MAXIMUM_DISTANCE = 1.5
 """Seconds; MAXDIST of RFC 5905, figure 27.  A source beyond it is not used, and a clock that nobody has confirmed for
 so long that its own distance is beyond it is no longer served: clients would refuse it anyway."""
+DRIFT_SIGMAS = 6.0
+DRIFT_FLOOR = 5e-7
+"""A source whose frequency is so many standard deviations, and this much besides, from the median of those that agree
+is a falseticker before its offset shows it: at 5 ppm after 330 s instead of 580.  A server that is being disciplined
+itself may well be half a ppm away for a while."""
+DRIFT_VOTERS = 3
+"""Fewer can't tell which of them drifts."""
 LIVE_POLLS = 8
 LIVE_GRACE = 30.0
 """A source lives for 8 polls (the width of the reachability register) and 30 s after its last answer."""
@@ -138,6 +165,9 @@ FIRST_CORRECTION_WAIT = 8.0
 ASYMMETRY = 0.02
 """Share of the base delay that may hide in a constant asymmetry.  0 / 0.02 / 0.1: c4 40 / 45 / 51 us, e 7.3 / 7.8 /
 8.0: averaging many servers gains little, so caution is cheap."""
+BESIDE_PULSES = 1.0
+"""The same share while pulses are known too: no delay can hide in them, so a server counts for no more than its delay
+allows, and when the pulses end the clock passes over to the servers as slowly as it becomes uncertain."""
 FLOOR = 1e-7
 """Seconds; no source outweighs another by being better than this."""
 
@@ -181,11 +211,39 @@ BURST_INTERVAL = 2.0
 VERIFY_REPLIES = 4
 VERIFY_REQUESTS = 6
 """After a foreign step or a suspend: quick polls that verify."""
-POLL_RATIO = 1.5
 POLL_UP = 4
 POLL_DOWN = 2
-"""A poll interval is longer when the prediction after twice the interval would still be better than 1.5 times one
-sample.  1.2 to 2.0 and 3 to 6: a 61-77 us / 66-70 packets, b 14-18 / 102-156, g 62-111 / 239-361: flat."""
+"""An interval doubles after 4 samples that were in no hurry, and is halved after 2 that came late; 3 to 6 are alike."""
+
+
+@dataclass(frozen=True, slots=True)
+class PollRule:
+    """
+    When a sample of a source is in no hurry: while the clock would be known well enough without it.
+
+    That is: better than ``ratio`` times one sample, and where there is a ``growth``, no worse than it is known now by
+    more than a factor of 1 + ``growth`` in the variance.
+    """
+
+    ratio: float
+    growth: float | None = None
+
+
+class Profile(Enum):
+    """What an operator wants of a poll interval; the values are the words of the configuration."""
+
+    ACCURACY = "accuracy"
+    BALANCED = "balanced"
+    FRUGAL = "frugal"
+
+
+POLL_RULES = {
+    Profile.ACCURACY: PollRule(1.5, 2.0),
+    Profile.BALANCED: PollRule(1.5),
+    Profile.FRUGAL: PollRule(3.0),
+}
+"""With a ratio of 1.2 to 2.0: a 61-77 us / 66-70 packets, b 14-18 / 102-156, g 62-111 / 239-361: flat.  A growth of 4
+or 8 is like none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +252,23 @@ class PollLimits:
 
     minimum: int = 6
     maximum: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class SelectionOptions:
+    """
+    What an operator says of a source beside what it says of itself.
+
+    ``noselect``: measured and shown, never followed.  ``prefer``: while it agrees, those that are not preferred are not
+    followed.  ``trust``: only trusted sources decide where the truth is.  ``require``: without one of them the clock is
+    left alone.  ``group``: all sources of that name have one vote.
+    """
+
+    noselect: bool = False
+    prefer: bool = False
+    trust: bool = False
+    require: bool = False
+    group: str | None = None
 
 
 class StepPolicy(Enum):
@@ -218,7 +293,7 @@ class SynchronizationPolicy:
     What an operator decides about selection and steps; ntpd-rs' ``[synchronization]``.
 
     ``minimum_agreeing_sources`` None stands for the smaller of 3 and a majority of the ``voting_sources`` configured.
-    ``accumulated_step_panic_threshold`` is in seconds, None for none.
+    ``accumulated_step_panic_threshold`` is in seconds, None for none.  ``needs_required``: some source is required.
     """
 
     voting_sources: int = 1
@@ -228,6 +303,8 @@ class SynchronizationPolicy:
     single_step_panic_threshold: PanicThreshold = field(default_factory=lambda: PanicThreshold(1000.0, 1000.0))
     accumulated_step_panic_threshold: float | None = None
     local_stratum: int = 16
+    needs_required: bool = False
+    profile: Profile = Profile.BALANCED
 
     @property
     def agreeing(self) -> int:

@@ -17,22 +17,23 @@ import math
 from zope.interface import implementer
 
 from ntptwist.algorithm.book import ClockBook
-from ntptwist.algorithm.combine import combine
 from ntptwist.algorithm.config import (
     FIRST_CORRECTION_WAIT,
     FIRST_FREQUENCY_SIGMA,
     KNOWN_FREQUENCY_SIGMA,
     MAXIMUM_DISTANCE,
     NUMBERING,
-    SHORTEST_SLEW,
+    POLL_RULES,
     SLEEP_DOUBT,
     WATCH_INTERVAL,
     PollLimits,
+    SelectionOptions,
     SynchronizationPolicy,
 )
 from ntptwist.algorithm.filter import Outcome
 from ntptwist.algorithm.jury import Judgement, judge
 from ntptwist.algorithm.knowledge import ClockKnowledge
+from ntptwist.algorithm.memory import ClockMemory, RememberedPaths
 from ntptwist.algorithm.select import NO_MAJORITY
 from ntptwist.algorithm.source import TrackedSource
 from ntptwist.algorithm.steer import Steering
@@ -40,7 +41,7 @@ from ntptwist.algorithm.update import ControllerStatus, ControlUpdate, Decision,
 from ntptwist.algorithm.words import duration
 from ntptwist.identifiers import ReferenceId, SourceId
 from ntptwist.interfaces import IClock, IClockController
-from ntptwist.measurement import Measurement
+from ntptwist.measurement import Measurement, OneWayMeasurement
 from ntptwist.snapshot import SourceEstimate, TimeSnapshot
 from ntptwist.timestamp import NANOSECONDS, ClockReading, Monotonic, Timestamp
 
@@ -68,6 +69,8 @@ class Controller:
         self._steering = Steering(self._book)
         self._knowledge = ClockKnowledge(self._book)
         self._sources: dict[SourceId, TrackedSource] = {}
+        self._remembered = RememberedPaths()
+        self._first_sigma = FIRST_FREQUENCY_SIGMA
         self._synchronized = False
         self._since: Timestamp | None = None
         self._judgement = Judgement(NO_MAJORITY, waiting=True)
@@ -76,13 +79,48 @@ class Controller:
         self._quiet_until = Monotonic(0)  # until then no source falls silent, so the judgement stands
         self._snapshot = TimeSnapshot()
 
-    def add_source(self, source: SourceId, limits: PollLimits, address: ReferenceId) -> None:
+    def restore(self, memory: ClockMemory) -> None:
+        """Go on with what was known before a restart; called once, before all else, and applied by ``timer``."""
+        now = self._clock.read()
+        known = memory.at(now, self._book.rate)
+        self._steering.resume(known.frequency, now.monotonic)
+        # each source that is new takes it as its own knowledge, and together they must not know more than that
+        self._first_sigma = math.sqrt(known.frequency_variance * self.policy.voting_sources)
+        time = self._book.seconds(now.monotonic)
+        for address, path in known.paths.items():
+            self._remembered.keep(address, path, time, self._book.integral(time))
+
+    def memory(self) -> ClockMemory | None:
+        """Give what is worth knowing after a restart; None as long as nothing is known."""
+        now = self._clock.read()
+        here = self._knowledge.at(now.monotonic)
+        if here is None:
+            return None
+        for source in self._sources.values():
+            source.remember(self._remembered)
+        paths = self._remembered.recall_all(here.time, here.integral)
+        return ClockMemory(now, self._book.rate, here.frequency, here.p11, here.wander, paths)
+
+    def release(self) -> None:
+        """The daemon stops: leave the clock at the frequency that its oscillator needs, and in no slew."""
+        if self._steering.slew_end is not None:
+            self._steering.end_slew()
+
+    def add_source(
+        self,
+        source: SourceId,
+        limits: PollLimits,
+        address: ReferenceId,
+        options: SelectionOptions | None = None,
+    ) -> None:
         """Start to keep books on a source; ``address`` is the id that its own clients would report."""
-        self._sources[source] = TrackedSource(source, limits, address)
+        self._sources[source] = TrackedSource(source, limits, address, options)
 
     def remove_source(self, source: SourceId) -> ControlUpdate:
         """Forget a source and everything it measured."""
-        self._sources.pop(source, None)
+        ended = self._sources.pop(source, None)
+        if ended is not None:
+            ended.remember(self._remembered)
         now, moved, decisions = self._look()
         return self._conclude(now, moved, decisions)
 
@@ -173,6 +211,7 @@ class Controller:
         for source in self._sources.values():
             source.doubt(SLEEP_DOUBT)
             source.poll.verify()
+        self._remembered.forget_offsets()
         self._knowledge.doubt(SLEEP_DOUBT)
         self._steering.allow_steps(self._book.seconds(now.monotonic))
         seconds = slept / NANOSECONDS
@@ -196,6 +235,7 @@ class Controller:
         """The local clock was moved: every estimate moves with it."""
         for source in self._sources.values():
             source.shift(delta)
+        self._remembered.forget_offsets()
         self._knowledge.shift(delta)
 
     def _take(
@@ -210,12 +250,14 @@ class Controller:
         tracked.recognize(measurement)
         if tracked.period is not None and not self._can_number(tracked, tracked.period, now.monotonic):
             return False
-        sigma = KNOWN_FREQUENCY_SIGMA if self._synchronized else FIRST_FREQUENCY_SIGMA
-        outcome = tracked.take(measurement, self._book, self._steering.frequency, sigma)
+        sigma = self._first_sigma
+        if self._synchronized:
+            sigma = KNOWN_FREQUENCY_SIGMA if isinstance(measurement, OneWayMeasurement) else FIRST_FREQUENCY_SIGMA
+        outcome = tracked.take(measurement, self._book, self._steering.frequency, sigma, self._remembered)
         if outcome is Outcome.REFUSED:
             return False
         tracked.poll.counted()
-        if outcome is Outcome.CONTRADICTED:
+        if outcome is Outcome.CONTRADICTED or tracked.wants_proof:
             tracked.poll.verify()
         elif outcome is Outcome.AFRESH:
             reason = "its measurements contradicted what was known of it: its filter starts afresh"
@@ -227,6 +269,10 @@ class Controller:
 
     def _can_number(self, tracked: TrackedSource, period: float, monotonic: Monotonic) -> bool:
         """Tell whether it is known well enough which period a pulse belongs to."""
+        if tracked.lock is not None:
+            time = self._book.seconds(monotonic)
+            by = next((source for source in self._sources.values() if source.numbers(tracked.lock)), None)
+            return tracked.number_by(by, period, time, self._book.integral(time))
         here = self._knowledge.at(monotonic)
         asking = any(source.poll.asks_quickly and not source.is_one_way for source in self._judgement.used)
         if here is None or asking or not self._synchronized:
@@ -256,13 +302,14 @@ class Controller:
             self._book.integral(time),
             self.policy,
             self.own_addresses,
+            self._knowledge.held,
             patient=not self._synchronized and self._is_patient(now.monotonic),
             synchronized=self._synchronized,
         )
         if judgement.used != before:
             self._tell_selection({source.id for source in before}, decisions)
         if measured is not None and judgement.voters and not measured.is_one_way and not measured.poll.in_burst:
-            _adapt(measured, judgement, time, self._book.integral(time))
+            judgement.adapt(measured, time, self._book.integral(time), POLL_RULES[self.policy.profile])
         if judgement.combined is not None:
             announced = self._knowledge.learn(judgement, now.monotonic)
             if announced is not None:
@@ -295,7 +342,7 @@ class Controller:
         stepped = 0
         if self._clock.steerable:
             stepped, decision = self._steering.correct(
-                combined.offset, combined.frequency, _slew_interval(judgement, measured), now.monotonic, self.policy
+                combined.offset, combined.frequency, judgement.slew_interval(measured), now.monotonic, self.policy
             )
             if decision is not None:
                 decisions.append(decision)
@@ -340,7 +387,6 @@ class Controller:
     def _state(self, monotonic: Monotonic) -> str:
         """Say in words what is going on."""
         judgement = self._judgement
-        majority = judgement.majority
         if self._steering.panicked:
             return "panic: a correction was refused"
         if self._synchronized:
@@ -349,24 +395,4 @@ class Controller:
             return f"holding over for {self._knowledge.unconfirmed(monotonic)} s"
         if self._knowledge.confirmed is not None:
             return f"unsynchronized: nobody has confirmed the clock for {self._knowledge.unconfirmed(monotonic)} s"
-        if majority.of >= majority.needed and not judgement.waiting:
-            return f"unsynchronized: {majority.agree} of {majority.of} sources agree, {majority.needed} needed"
-        most = max(majority.needed, self.policy.voting_sources // 2 + 1) if judgement.waiting else majority.needed
-        missing = max(most - majority.of, 1)
-        return f"waiting for {missing} more source{'s' if missing > 1 else ''}"
-
-
-def _adapt(source: TrackedSource, judgement: Judgement, time: float, integral: float) -> None:
-    """Adapt the poll interval of a source that has just answered by what all that agree know together."""
-    known = judgement.combined
-    if known is None or judgement.by_pulses:  # pulses would let servers fall asleep
-        known = combine([voter.contribution() for voter in judgement.voters], time, integral)
-    covariance = (known.p00, known.p01, known.p11)
-    source.poll.adapt(covariance, known.wander, source.sample_variance, used=source in judgement.voters)
-
-
-def _slew_interval(judgement: Judgement, measured: TrackedSource | None) -> float:
-    """Give the seconds over which to correct: the shortest poll interval in use, less during bursts and on pulses."""
-    if measured is None or measured.is_one_way or measured.poll.in_burst:
-        return SHORTEST_SLEW
-    return max(min((s.poll.interval for s in judgement.used if not s.is_one_way), default=0.0), SHORTEST_SLEW)
+        return judgement.lack(self.policy.voting_sources)

@@ -32,14 +32,18 @@ from ntptwist.algorithm.config import (
     MAXIMUM_WANDER,
     MINIMUM_SHAPE,
     MINIMUM_WANDER,
+    RESUMED_NOISE,
     SCORE_LAG,
     SCORE_LEAD,
     SCORE_MEMORY,
     SHAPE_STEP,
+    SHORTER_NOISE,
+    SHORTER_SIGMAS,
     STAMP_NOISE,
     WANDER_STEP,
     WANDER_SURPRISE,
 )
+from ntptwist.algorithm.memory import KnownOffset, PathMemory
 from ntptwist.algorithm.noise import PathNoise
 from ntptwist.algorithm.route import Route
 
@@ -67,12 +71,21 @@ class TwoWayFilter(Estimate):
     __slots__ = ("_bank", "_contradictions", "_route", "asymmetry", "base", "noise")
 
     def __init__(
-        self, outward: float, homeward: float, delay: float, time: float, integral: float, frequency: float
+        self,
+        outward: float,
+        homeward: float,
+        delay: float,
+        time: float,
+        integral: float,
+        frequency: float,
+        frequency_sigma: float = FIRST_FREQUENCY_SIGMA,
+        known: PathMemory | None = None,
     ) -> None:
         """
         Start from one exchange: ``outward`` is t2 - t1, ``homeward`` t4 - t3, ``delay`` the round trip, seconds.
 
-        ``frequency`` is the correction that the oscillator is so far thought to need.
+        ``frequency`` is the correction that the oscillator is so far thought to need, and how well that is known.
+        ``known`` is what is remembered of the path at that time.
         """
         super().__init__(time, integral)
         self.asymmetry = 0.0
@@ -81,7 +94,8 @@ class TwoWayFilter(Estimate):
         self._bank: list[Belief]
         self._route: Route
         self._contradictions: int
-        self._afresh(outward, homeward, delay, frequency)
+        if known is None or not self._resume(known, outward, homeward, delay):
+            self._afresh(outward, homeward, delay, frequency, frequency_sigma)
 
     def update(
         self, outward: float, homeward: float, delay: float, time: float, integral: float, correction: float
@@ -93,6 +107,8 @@ class TwoWayFilter(Estimate):
         """
         elapsed = time - self.time
         if not (plausible(outward, homeward, delay) and 0.0 < elapsed < LONGEST_GAP):
+            return Outcome.REFUSED
+        if not (abs(correction) < 1.0 and math.isfinite(integral)):
             return Outcome.REFUSED
         for belief in self._bank:
             belief.predict(elapsed, integral - self.integral)
@@ -124,6 +140,11 @@ class TwoWayFilter(Estimate):
         self._absorb(outward, homeward, excess)
         return self._mixed(outward, homeward, delay, outcome)
 
+    @property
+    def suspects_route(self) -> bool:
+        """Whether a few quick exchanges would show that the route has become longer."""
+        return self._route.suspected
+
     def shift(self, seconds: float) -> None:
         """The local clock was moved by ``seconds``."""
         for belief in self._bank:
@@ -136,13 +157,64 @@ class TwoWayFilter(Estimate):
             belief.p00 += sigma * sigma
         self.p00 += sigma * sigma
 
-    def _afresh(self, outward: float, homeward: float, delay: float, frequency: float) -> Outcome:
+    def remember(self) -> PathMemory:
+        """Give what there is to remember of this path."""
+        centre = self._bank[0]
+        return PathMemory(
+            frequency=self.frequency,
+            frequency_variance=self.p11,
+            wander=centre.wander,
+            shape=centre.shape,
+            base=centre.base,
+            base_variance=centre.p22,
+            asymmetry=self.asymmetry,
+            noise=self.noise.remember(),
+            offset=KnownOffset(self.offset, self.p00, self.p01),
+        )
+
+    def _resume(self, known: PathMemory, outward: float, homeward: float, delay: float) -> bool:
+        """Start from what is remembered of the path and one exchange; False if that did not go over this path."""
+        noise = PathNoise.resume(known.noise)
+        excess = delay - 2.0 * known.base
+        spread = known.shape * noise.total
+        slack = SHORTER_SIGMAS * math.sqrt(4.0 * known.base_variance + spread * spread) + SHORTER_NOISE * noise.total
+        if not -slack <= excess <= slack + RESUMED_NOISE * noise.total:
+            return False
+        outward -= known.asymmetry
+        homeward += known.asymmetry
+        measured = (outward - homeward) / 2.0
+        # next to nothing: what the exchange itself says of the offset must not count twice
+        vague = 2.0 * max(delay, FIRST_DELAY)
+        offset = KnownOffset(measured, vague * vague, 0.0)
+        if known.offset is not None:
+            reach = delay / 2.0 + CONTRADICTION_SIGMAS * math.sqrt(known.offset.variance) + CONTRADICTION
+            if abs(measured - known.offset.offset) <= reach:
+                offset = known.offset
+        first = Belief(
+            (offset.offset, known.frequency, known.base),
+            (offset.variance, known.frequency_variance, known.base_variance),
+            known.wander,
+            known.shape,
+        )
+        first.p01 = offset.covariance
+        self.asymmetry, self.noise, self._route, self._contradictions = known.asymmetry, noise, Route(), 0
+        self._bank = _spread(first)
+        self._absorb(outward, homeward, excess)
+        self._mixed(outward, homeward, delay, Outcome.ABSORBED)
+        return True
+
+    def _afresh(
+        self,
+        outward: float,
+        homeward: float,
+        delay: float,
+        frequency: float,
+        frequency_sigma: float = FIRST_FREQUENCY_SIGMA,
+    ) -> Outcome:
         delay = max(delay, FIRST_DELAY)
         variance = (delay / 4.0) * (delay / 4.0)
         mean = ((outward - homeward) / 2.0, frequency, 0.4 * delay)
-        first = Belief(
-            mean, (variance, FIRST_FREQUENCY_SIGMA * FIRST_FREQUENCY_SIGMA, variance), INITIAL_WANDER, INITIAL_SHAPE
-        )
+        first = Belief(mean, (variance, frequency_sigma * frequency_sigma, variance), INITIAL_WANDER, INITIAL_SHAPE)
         self.noise = PathNoise(delay)
         self._route = Route()
         self._contradictions = 0

@@ -7,12 +7,21 @@ that every source carries.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Hashable, Iterable, Sequence
 from typing import NamedTuple
 
-from ntptwist.algorithm.combine import Combination, combine
-from ntptwist.algorithm.config import SynchronizationPolicy
-from ntptwist.algorithm.select import Interval, Majority, Standing, Verdict, find_majority
+from ntptwist.algorithm.combine import Combination, Contribution, combine
+from ntptwist.algorithm.config import (
+    ASYMMETRY,
+    BESIDE_PULSES,
+    DRIFT_VOTERS,
+    INTERVAL_SIGMAS,
+    SHORTEST_SLEW,
+    PollRule,
+    SynchronizationPolicy,
+)
+from ntptwist.algorithm.select import Interval, Majority, Standing, Verdict, find_drifting, find_majority
 from ntptwist.algorithm.source import TrackedSource
 from ntptwist.identifiers import ReferenceId
 
@@ -22,8 +31,8 @@ class Judgement(NamedTuple):
     What came out.
 
     ``used`` has the best source (smallest root distance) first and is empty without a majority; ``voters`` are those
-    that agree.  ``combined`` is what is steered by: what the pulses say where there are any, what the voters say
-    otherwise.
+    that agree.  ``combined`` is what is steered by.  ``by_pulses``: the pulses are so much better than the voters that
+    they are followed alone; ``with_pulses``: some pulses, or what they have told lately, are a part of it.
     """
 
     majority: Majority
@@ -32,6 +41,30 @@ class Judgement(NamedTuple):
     voters: Sequence[TrackedSource] = ()
     combined: Combination | None = None
     by_pulses: bool = False
+    with_pulses: bool = False
+
+    def adapt(self, source: TrackedSource, time: float, integral: float, rule: PollRule) -> None:
+        """Adapt the poll interval of a source that has just answered by what all that agree know together."""
+        known = self.combined
+        if known is None or self.with_pulses:  # pulses would let servers fall asleep
+            known = combine([voter.contribution() for voter in self.voters], time, integral)
+        covariance = (known.p00, known.p01, known.p11)
+        source.poll.adapt(covariance, known.wander, source.sample_variance, rule, used=source in self.voters)
+
+    def slew_interval(self, measured: TrackedSource | None) -> float:
+        """Give the seconds over which to correct: the shortest poll interval in use, less in bursts and on pulses."""
+        if measured is None or measured.is_one_way or measured.poll.in_burst:
+            return SHORTEST_SLEW
+        return max(min((s.poll.interval for s in self.used if not s.is_one_way), default=0.0), SHORTEST_SLEW)
+
+    def lack(self, voting_sources: int) -> str:
+        """Say in words what there is too little of to touch the clock; ``voting_sources`` are configured."""
+        agree, of, needed = self.majority.agree, self.majority.of, self.majority.needed
+        if of >= needed and not self.waiting:
+            return f"unsynchronized: {agree} of {of} sources agree, {needed} needed"
+        most = max(needed, voting_sources // 2 + 1) if self.waiting else needed
+        missing = max(most - of, 1)
+        return f"waiting for {missing} more source{'s' if missing > 1 else ''}"
 
 
 def judge(
@@ -40,6 +73,7 @@ def judge(
     integral: float,
     policy: SynchronizationPolicy,
     own: frozenset[ReferenceId],
+    held: Contribution | None = None,
     *,
     patient: bool,
     synchronized: bool,
@@ -47,16 +81,17 @@ def judge(
     """
     Judge all sources at ``time`` on the book's axis and leave each its verdict.
 
-    ``patient``: wait until more than half of the sources have answered.  ``synchronized``: pulses that are numbered
-    go on without a majority.
+    ``held`` is what the pulses last told: when they have ended it goes on beside the voters, as one that becomes less
+    certain, so that nothing jumps.  ``patient``: wait until more than half of the sources have answered.
+    ``synchronized``: pulses that are numbered go on without a majority.
     """
     voters: list[tuple[TrackedSource, Interval]] = []
     pulses: list[tuple[TrackedSource, Interval]] = []
-    answered = 0
+    answered: set[Hashable] = set()
     for source in sources:
         verdict = source.refusal(time, policy.local_stratum, own)
-        if not source.is_pulse and source.is_live(time):
-            answered += 1
+        if not (source.is_pulse or source.options.noselect) and source.is_live(time):
+            answered.add(source.vote)
         if verdict is None:
             interval = source.interval(time, integral)
             if isinstance(interval, Interval):
@@ -64,20 +99,68 @@ def judge(
                 continue
             verdict = interval
         source.verdict = verdict
-    majority = find_majority([interval for _, interval in voters], policy.agreeing)
-    waiting = patient and 2 * answered <= policy.voting_sources
+    majority = _majority(voters, policy.agreeing)
+    waiting = patient and 2 * len(answered) <= policy.voting_sources
     members = _elect(voters, majority, waiting=waiting)
+    if policy.needs_required and not any(source.options.require for source in members):
+        members = _disown(members, Verdict(Standing.REQUIRED))
+    followed = _prefer(members)
     beating = _number(pulses, majority if members else None, synchronized=synchronized and not waiting)
-    used = beating or members
-    if len(used) > 1:
-        used = sorted(used, key=lambda source: source.distance_at(time))
-    if beating:
+    used = sorted([*beating, *followed], key=lambda source: source.distance_at(time))
+    contributions = [source.contribution() for source in used]
+    by_pulses = bool(beating) and used[0].is_pulse
+    if by_pulses:
+        used = [source for source in used if source.is_pulse]
         for source in members:
             source.verdict = Verdict(Standing.AGREES)
+    elif members and not beating and held is not None and _fits(held, majority, time, integral):
+        contributions.append(held)
     if len(used) > 1:
         used[0].verdict = Verdict(Standing.BEST, of=len(used))
-    combined = combine([source.contribution() for source in used], time, integral) if used else None
-    return Judgement(majority, waiting, tuple(used), members, combined, bool(beating))
+    with_pulses = bool(beating) or len(contributions) > len(used)
+    asymmetry = BESIDE_PULSES if with_pulses else ASYMMETRY
+    combined = combine(contributions, time, integral, asymmetry) if used else None
+    return Judgement(majority, waiting, tuple(used), members, combined, by_pulses, with_pulses)
+
+
+def _majority(voters: Sequence[tuple[TrackedSource, Interval]], agreeing: int) -> Majority:
+    """
+    Find what the majority holds: of the trusted sources, where there are any that can vote.
+
+    So many as the operator asks for must agree in any case, trusted or not.
+    """
+    trusted = [voter for voter in voters if voter[0].options.trust]
+    if not trusted:
+        groups = [source.vote for source, _ in voters] if any(v[0].options.group for v in voters) else None
+        return find_majority([interval for _, interval in voters], agreeing, groups)
+    majority = find_majority([interval for _, interval in trusted], 1, [source.vote for source, _ in trusted])
+    agree = len({source.vote for source, interval in voters if interval.touches(majority.common)})
+    if majority.holds and agree < agreeing:
+        return Majority(majority.common, agree, len({source.vote for source, _ in voters}), agreeing)
+    return majority
+
+
+def _prefer(members: list[TrackedSource]) -> list[TrackedSource]:
+    """Give those of the members that are followed: the preferred ones, where there are any."""
+    preferred = [source for source in members if source.options.prefer]
+    if not preferred:
+        return members
+    _disown([source for source in members if not source.options.prefer], Verdict(Standing.NOT_PREFERRED))
+    return preferred
+
+
+def _disown(sources: Iterable[TrackedSource], verdict: Verdict) -> list[TrackedSource]:
+    """Give sources another verdict than that they are used; nobody is left."""
+    for source in sources:
+        source.verdict = verdict
+    return []
+
+
+def _fits(held: Contribution, majority: Majority, time: float, integral: float) -> bool:
+    """Tell whether what the pulses told is still compatible with the majority."""
+    offset, variance = held.estimate.at(time, integral)
+    distance = held.root_dispersion + INTERVAL_SIGMAS * math.sqrt(max(variance, 0.0))
+    return Interval(offset - distance, offset + distance).touches(majority.common)
 
 
 def _elect(voters: list[tuple[TrackedSource, Interval]], majority: Majority, *, waiting: bool) -> list[TrackedSource]:
@@ -96,7 +179,27 @@ def _elect(voters: list[tuple[TrackedSource, Interval]], majority: Majority, *, 
         else:
             away = abs((interval.low + interval.high) / 2.0 - middle)
             source.verdict = Verdict(Standing.FALSETICKER, amount=away)
-    return members
+    return _without_drifting(members, majority)
+
+
+def _without_drifting(members: list[TrackedSource], majority: Majority) -> list[TrackedSource]:
+    """
+    Leave those out whose frequency contradicts the others', as long as enough of them remain.
+
+    Where sources are trusted nobody is judged by what the others say.
+    """
+    if len(members) < DRIFT_VOTERS or any(source.options.trust for source in members):
+        return members
+    drifting = find_drifting([source.frequency for source in members])
+    if drifting is None:
+        return members
+    steady = [source for source, away in zip(members, drifting, strict=True) if not away]
+    if len({source.vote for source in steady}) < majority.needed:
+        return members
+    for source, away in zip(members, drifting, strict=True):
+        if away:
+            source.verdict = Verdict(Standing.DRIFTING, amount=away)
+    return steady
 
 
 def _number(

@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from ntptwist.algorithm.belief import Estimate
 from ntptwist.algorithm.book import ClockBook
-from ntptwist.algorithm.combine import Combination, vote_leap
+from ntptwist.algorithm.combine import Combination, Contribution, vote_leap
 from ntptwist.algorithm.config import LEAP_WINDOW
 from ntptwist.algorithm.jury import Judgement
 from ntptwist.algorithm.update import Decision, DecisionKind
@@ -39,10 +40,10 @@ class ClockKnowledge:
     What is known of one clock.
 
     ``confirmed`` is when the sources last agreed, None if they never did; ``corrected`` is the local time of the last
-    correction; ``leap`` the leap second that is announced.
+    correction; ``leap`` the leap second that is announced; ``held`` what the pulses told when they were last followed.
     """
 
-    __slots__ = ("_book", "_combination", "_leapt", "_reference", "confirmed", "corrected", "leap")
+    __slots__ = ("_book", "_combination", "_leapt", "_reference", "confirmed", "corrected", "held", "leap")
 
     def __init__(self, book: ClockBook) -> None:
         self._book = book
@@ -51,6 +52,7 @@ class ClockKnowledge:
         self._leapt: Monotonic | None = None
         self.confirmed: Monotonic | None = None
         self.corrected = Timestamp(0)
+        self.held: Contribution | None = None
         self.leap = Leap.NONE
 
     def learn(self, judgement: Judgement, monotonic: Monotonic) -> Decision | None:
@@ -59,6 +61,8 @@ class ClockKnowledge:
         self._combination = judgement.combined
         self._reference = _Reference(best.stratum + 1, best.address, best.delay + best.root_delay, best.root_dispersion)
         self.confirmed = monotonic
+        if judgement.by_pulses and judgement.combined is not None:
+            self.held = _contribution(judgement.combined, best.root_dispersion)
         leap = vote_leap(source.leap for source in judgement.voters)
         if leap is None or leap is self.leap:
             return None
@@ -78,11 +82,15 @@ class ClockKnowledge:
         """The local clock was moved by ``delta`` nanoseconds."""
         if self._combination is not None:
             self._combination = self._combination.shifted(delta / NANOSECONDS)
+        if self.held is not None:
+            self.held.estimate.offset -= delta / NANOSECONDS
 
     def doubt(self, sigma: float) -> None:
         """The local clock may have moved by something of standard deviation ``sigma``."""
         if self._combination is not None:
             self._combination = self._combination.doubted(sigma)
+        if self.held is not None:
+            self.held.estimate.p00 += sigma * sigma
 
     def at(self, monotonic: Monotonic) -> Combination | None:
         """Give the latest combined estimate, predicted to a moment."""
@@ -122,3 +130,9 @@ class ClockKnowledge:
             quadratic=here.p11,
             wander=here.wander,
         )
+
+
+def _contribution(known: Combination, root_dispersion: float) -> Contribution:
+    """Give a combined estimate the form in which it can be combined again."""
+    mean, covariance = (known.offset, known.frequency), (known.p00, known.p01, known.p11)
+    return Contribution(Estimate.of(known.time, known.integral, mean, covariance, known.wander), 0.0, root_dispersion)

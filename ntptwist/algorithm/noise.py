@@ -11,6 +11,7 @@ so each sample's weight in it falls where the offset is uncertain, and a prior p
 from __future__ import annotations
 
 import math
+from typing import Self
 
 from ntptwist.algorithm.belief import inverse_mills
 from ntptwist.algorithm.config import (
@@ -23,6 +24,7 @@ from ntptwist.algorithm.config import (
     STAMP_NOISE,
     TAIL_START,
 )
+from ntptwist.algorithm.memory import NoiseMemory
 
 _KEEP = 1.0 - 1.0 / NOISE_MEMORY
 _SMALLEST_VARIANCE = SMALLEST_SAMPLE * SMALLEST_SAMPLE
@@ -39,6 +41,18 @@ class PathNoise:
         self._sum = 0.4 * delay
         self._weight = 1.0
         self._outward_share = self._homeward_share = 0.0
+
+    @classmethod
+    def resume(cls, known: NoiseMemory) -> Self:
+        """Go on from what was remembered."""
+        noise = cls(0.0)
+        noise._sum, noise._weight, noise._outward_share, noise._homeward_share = known
+        noise._divide()
+        return noise
+
+    def remember(self) -> NoiseMemory:
+        """Give what there is to remember."""
+        return NoiseMemory(self._sum, self._weight, self._outward_share, self._homeward_share)
 
     @property
     def total(self) -> float:
@@ -70,6 +84,11 @@ class PathNoise:
         trust = 1.0 / (1.0 + doubt * doubt)
         self._outward_share = self._outward_share * _KEEP + trust * up
         self._homeward_share = self._homeward_share * _KEEP + trust * down
+        self._divide()
+
+    def _divide(self) -> None:
+        """Divide the sum between both paths."""
+        total = max(self._sum / self._weight, SMALLEST_NOISE)
         prior = SPLIT_PRIOR * total / 2.0
         split = (self._outward_share + prior) / (self._outward_share + self._homeward_share + 2.0 * prior)
         self.outward, self.homeward = total * split, total * (1.0 - split)

@@ -2,7 +2,8 @@
 When a source is asked: a burst at the start and after accidents, then an interval that adapts.
 
 The rule compares the *prediction* of the combined estimate with one sample of the source: while the clock would still
-be known better than 1.5 times one sample after twice the interval, a sample is no hurry.
+be known better than 1.5 times one sample after twice the interval, a sample is in no hurry.  A profile sets the factor,
+or asks in the first place that the clock be known as well as before.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from ntptwist.algorithm.config import (
     BURST_REPLIES,
     BURST_REQUESTS,
     POLL_DOWN,
-    POLL_RATIO,
+    POLL_RULES,
     POLL_UP,
     VERIFY_REPLIES,
     VERIFY_REQUESTS,
     PollLimits,
+    PollRule,
+    Profile,
 )
 from ntptwist.timestamp import Monotonic
 
@@ -77,7 +80,15 @@ class PollSchedule:
         """Ask a few times quickly: something happened to the clock."""
         self._replies, self._requests = VERIFY_REPLIES, VERIFY_REQUESTS
 
-    def adapt(self, covariance: tuple[float, float, float], wander: float, sample: float, *, used: bool) -> None:
+    def adapt(
+        self,
+        covariance: tuple[float, float, float],
+        wander: float,
+        sample: float,
+        rule: PollRule = POLL_RULES[Profile.BALANCED],
+        *,
+        used: bool,
+    ) -> None:
         """
         Adapt the interval after a reply.
 
@@ -85,7 +96,9 @@ class PollSchedule:
         of one offset of this source.  A source that is not ``used`` is in no hurry.
         """
         p00, p01, p11 = covariance
-        limit = POLL_RATIO * POLL_RATIO * sample
+        limit = rule.ratio * rule.ratio * sample
+        if rule.growth is not None:
+            limit = min(limit, (1.0 + rule.growth) * p00)
 
         def predicted(ahead: float) -> float:
             return p00 + ahead * (2.0 * p01 + ahead * (p11 + wander * ahead / 3.0))

@@ -54,11 +54,13 @@ class OneWayFilter(Estimate):
         integral: float,
         frequency: float,
         frequency_sigma: float,
+        near: float = 0.0,
     ) -> None:
         """
         Start from the first offset (true minus local, seconds), whose standard deviation is ``precision``.
 
-        ``frequency`` is the correction that the oscillator is so far thought to need, and how well that is known.
+        ``frequency`` is the correction that the oscillator is so far thought to need, and how well that is known.  Of
+        all offsets that a pulse can mean it is the one nearest to ``near``.
         """
         super().__init__(time, integral)
         self.period = period
@@ -68,7 +70,7 @@ class OneWayFilter(Estimate):
         self._count: int
         self._refused: int
         self._precision = min(max(precision, SMALLEST_PRECISION), LARGEST_PRECISION)
-        self._afresh(offset, frequency, frequency_sigma)
+        self._afresh(self._numbered(offset, near), frequency, frequency_sigma)
 
     @property
     def offset_variance(self) -> float:
@@ -78,20 +80,22 @@ class OneWayFilter(Estimate):
     def update(self, offset: float, time: float, integral: float) -> Outcome:
         """Take the offset of an event at ``time``."""
         elapsed = time - self.time
-        if not (abs(offset) < FARTHEST_OFFSET and 0.0 < elapsed < LONGEST_GAP):
+        if not (abs(offset) < FARTHEST_OFFSET and 0.0 < elapsed < LONGEST_GAP and math.isfinite(integral)):
             return Outcome.REFUSED
         for belief in self._bank:
             belief.predict(elapsed, integral - self.integral)
         self.time, self.integral = time, integral
         centre = self._bank[0]
         if not abs(centre.offset) < FARTHEST_OFFSET:  # nothing can be numbered by that
-            return self._afresh(offset, self.frequency, FIRST_FREQUENCY_SIGMA)
+            return self._afresh(self._numbered(offset, 0.0), self.frequency, FIRST_FREQUENCY_SIGMA)
         self._count += 1
         offset = self._numbered(offset, centre.offset)
         residual, variance = offset - centre.offset, centre.p00 + self._variance
         squared = residual * residual
-        if squared > _GATE * variance and self._count > GATE_STARTS and self._refused < GATE_REFUSALS:
+        if squared > _GATE * variance and self._count > GATE_STARTS:
             self._refused += 1
+            if self._refused > GATE_REFUSALS:  # to learn it as noise would take hours
+                return self._afresh(offset, self.frequency, math.sqrt(self.p11))
             return self._mixed(offset, Outcome.HELD_BACK)
         self._refused = 0
         noise = self._variance
@@ -127,7 +131,7 @@ class OneWayFilter(Estimate):
         self._variance = self._precision * self._precision
         self._count = self._refused = 0
         first = Belief(
-            (self._numbered(offset, 0.0), frequency, 0.0),
+            (offset, frequency, 0.0),
             (self._variance, frequency_sigma * frequency_sigma, 1.0),
             INITIAL_WANDER,
             0.0,

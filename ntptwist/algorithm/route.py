@@ -21,6 +21,7 @@ from ntptwist.algorithm.config import (
     SHORTER_NOISE,
     SHORTER_SAMPLES,
     SHORTER_SIGMAS,
+    SUSPICION_NOISE,
 )
 
 
@@ -40,14 +41,21 @@ class RouteChange(NamedTuple):
 
 
 class Route:
-    """The last delays over one route; ``held_back`` says that the latest sample is to be kept from the belief."""
+    """
+    The last delays over one route.
 
-    __slots__ = ("_recent", "_shorter", "held_back")
+    ``held_back`` says that the latest sample is to be kept from the belief; ``suspected`` that the route may be another
+    one, and a few quick samples would show it.
+    """
+
+    __slots__ = ("_long", "_recent", "_shorter", "held_back", "suspected")
 
     def __init__(self) -> None:
         self._recent: list[_Exchange] = []
         self._shorter: list[_Exchange] | None = None
+        self._long: int | None = None
         self.held_back = False
+        self.suspected = False
 
     def follow(self, delay: float, outward: float, homeward: float, belief: Belief, noise: float) -> RouteChange | None:
         """
@@ -64,8 +72,8 @@ class Route:
             self._shorter = []
         if self._shorter is not None:
             self._shorter.append(exchange)
-            if len(self._shorter) < SHORTER_SAMPLES:
-                self.held_back = True
+            self.held_back = self.suspected = len(self._shorter) < SHORTER_SAMPLES
+            if self.held_back:
                 return None
             collected, self._shorter = self._shorter, None
             if sorted(e.delay for e in collected)[1] - floor > lowest:  # a single freak
@@ -77,6 +85,7 @@ class Route:
             del recent[0]
         # few exchanges get beyond this line, so the delays are rarely sorted
         longer = LONGER_NOISE * noise + LONGER_SIGMAS * math.sqrt(belief.p22)
+        self._suspect(delay - floor, longer, noise)
         if len(recent) < LONGER_SAMPLES or delay - floor <= longer:
             return None
         delays = sorted(e.delay for e in recent)
@@ -84,9 +93,21 @@ class Route:
             return self._changed(recent, belief, noise)
         return None
 
+    def _suspect(self, excess: float, longer: float, noise: float) -> None:
+        """Count the long delays since one that was hardly congestion; it is none if they stay as long."""
+        if excess <= longer:
+            self._long = None
+        elif self._long is not None:
+            self._long += 1
+        elif excess > longer + SUSPICION_NOISE * noise:
+            self._long = 1
+        self.suspected = self._long is not None and self._long < LONGER_SAMPLES
+
     def _changed(self, exchanges: list[_Exchange], belief: Belief, noise: float) -> RouteChange:
         least = [min(values) for values in zip(*exchanges, strict=True)]
         difference = least[1] - least[2]
         known = abs(difference) > ONE_SIDED_SIGMAS * math.sqrt(belief.p00) + ONE_SIDED_NOISE * noise
         self._recent = []
+        self._long = None
+        self.suspected = False
         return RouteChange(least[0], difference / 2.0 if known else 0.0)

@@ -3,15 +3,20 @@ Which sources tell the time: the largest group whose intervals have a point in c
 
 A source's interval is its offset plus and minus its root distance, so truth is inside unless the source is false.  The
 clock is touched only while more than half of all sources that can vote, and at least as many as the operator asks for,
-overlap.  Pulses don't vote: they refine what the others agree on.
+overlap.  A group of sources has one vote, for whatever more than half of its members hold: so it never votes twice.
+Pulses don't vote: they refine what the others agree on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections import Counter
+from collections.abc import Hashable, Sequence
 from enum import Enum
+from statistics import median
 from typing import NamedTuple
 
+from ntptwist.algorithm.config import DRIFT_FLOOR, DRIFT_SIGMAS
 from ntptwist.algorithm.words import duration
 
 
@@ -25,10 +30,14 @@ class Standing(Enum):
     UNSYNCHRONIZED = "server is not synchronized"
     STRATUM = "stratum {number} is not below {needed}"
     LOOP = "server is synchronized to us (loop)"
+    NOSELECT = "only measured (noselect)"
     DISTANCE = "root distance {amount} is too large"
     WAITING = "waiting for a majority of the sources to answer"
     NO_MAJORITY = "no majority: {number} of {of} agree, {needed} needed"
     FALSETICKER = "falseticker: {amount} from the majority"
+    DRIFTING = "falseticker: drifts by {parts:.3g} ppm from the majority"
+    REQUIRED = "waiting for a required source to agree"
+    NOT_PREFERRED = "agrees, but others are preferred"
     UNNUMBERED = "waiting for other sources to number its pulses"
     AGREES = "agrees with the pulses that are used"
     USED = "used"
@@ -36,7 +45,7 @@ class Standing(Enum):
 
 
 class Verdict(NamedTuple):
-    """A standing with its numbers; ``amount`` is in seconds."""
+    """A standing with its numbers; ``amount`` is in seconds, or a fraction where it is a frequency."""
 
     standing: Standing
     amount: float = 0.0
@@ -57,7 +66,7 @@ class Verdict(NamedTuple):
     def words(self) -> str:
         """Give the reason in words."""
         return self.standing.value.format(
-            amount=duration(self.amount), number=self.number, of=self.of, needed=self.needed
+            amount=duration(self.amount), parts=self.amount * 1e6, number=self.number, of=self.of, needed=self.needed
         )
 
 
@@ -71,6 +80,7 @@ _REJECTED = frozenset(
         Standing.LOOP,
         Standing.DISTANCE,
         Standing.FALSETICKER,
+        Standing.DRIFTING,
     }
 )
 
@@ -87,7 +97,7 @@ class Interval(NamedTuple):
 
 
 class Majority(NamedTuple):
-    """The largest overlap of ``of`` intervals: ``agree`` of them hold ``common``; ``needed`` must."""
+    """The largest overlap of ``of`` votes: ``agree`` of them hold ``common``; ``needed`` must."""
 
     common: Interval
     agree: int
@@ -104,20 +114,60 @@ NO_MAJORITY = Majority(Interval(0.0, 0.0), 0, 0, 1)
 """What there is before anybody has answered."""
 
 
-def find_majority(intervals: Sequence[Interval], agreeing: int) -> Majority:
-    """Find the point that most intervals hold, and the common interval around it; the lowest of several."""
-    needed = max(agreeing, len(intervals) // 2 + 1)
-    if not intervals:
+def find_majority(intervals: Sequence[Interval], agreeing: int, groups: Sequence[Hashable] | None = None) -> Majority:
+    """
+    Find the point that most votes hold, and the common interval around it; the lowest of several.
+
+    ``groups`` tells for each interval which vote it is a part of; without it every one is its own.
+    """
+    count = len(intervals)
+    keys = range(count) if groups is None else groups
+    sizes = dict.fromkeys(keys, 1) if groups is None else Counter(groups)
+    needed = max(agreeing, len(sizes) // 2 + 1)
+    if count == 0:
         return Majority(Interval(0.0, 0.0), 0, 0, needed)
-    if len(intervals) == 1:
+    if count == 1:
         return Majority(intervals[0], 1, 1, needed)
     # a low end sorts before a high end at the same place: intervals that only touch do overlap
-    ends = sorted([(low, 0) for low, _ in intervals] + [(high, 1) for _, high in intervals])
-    count = agree = 0
-    low = 0.0
-    for place, is_high in ends:
-        count += -1 if is_high else 1
-        if count > agree:
-            agree, low = count, place
-    high = min(place for place, is_high in ends if is_high and place >= low)
-    return Majority(Interval(low, high), agree, len(intervals), needed)
+    ends = [(low, 0, i) for i, (low, _) in enumerate(intervals)]
+    ends += [(high, 1, i) for i, (_, high) in enumerate(intervals)]
+    ends.sort()
+    holding = dict.fromkeys(sizes, 0)
+    votes = agree = 0
+    low = high = 0.0
+    for place, is_high, i in ends:
+        key = keys[i]
+        size = sizes[key]
+        held = holding[key]
+        if is_high:
+            holding[key] = held - 1
+            if 2 * held > size >= 2 * held - 2:
+                if votes == agree and high == math.inf:
+                    high = place
+                votes -= 1
+        else:
+            holding[key] = held + 1
+            if 2 * held <= size < 2 * held + 2:
+                votes += 1
+                if votes > agree:
+                    agree, low, high = votes, place, math.inf
+    return Majority(Interval(low, high), agree, len(sizes), needed)
+
+
+def find_drifting(frequencies: Sequence[tuple[float, float]]) -> list[float] | None:
+    """
+    Tell how far each frequency, given with its variance, is from the median of all if it contradicts that, 0 if not.
+
+    All measure the same oscillator against clocks that are said to be right.  None when there is no contradiction.
+    """
+    values = sorted(frequency for frequency, _ in frequencies)
+    if values[-1] - values[0] <= DRIFT_FLOOR:
+        return None
+    middle, doubt = median(values), median(variance for _, variance in frequencies)
+    away = [
+        abs(frequency - middle)
+        if abs(frequency - middle) > DRIFT_SIGMAS * math.sqrt(variance + doubt) + DRIFT_FLOOR
+        else 0.0
+        for frequency, variance in frequencies
+    ]
+    return away if any(away) else None

@@ -5,20 +5,27 @@ The account of one source: its filter, its polls, its latest measurement, and wh
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 
 from ntptwist.algorithm.book import ClockBook
 from ntptwist.algorithm.combine import Contribution
 from ntptwist.algorithm.config import (
+    FARTHEST_OFFSET,
     INTERVAL_SIGMAS,
     LARGEST_ROOT,
     LIVE_GRACE,
     LIVE_POLLS,
     LONGEST_PERIOD,
     MAXIMUM_DISTANCE,
+    NUMBERING,
+    REMEMBERED_AFTER,
     SHORTEST_PERIOD,
+    SUSPICION_POLL,
     PollLimits,
+    SelectionOptions,
 )
 from ntptwist.algorithm.filter import Outcome, TwoWayFilter, plausible
+from ntptwist.algorithm.memory import RememberedPaths
 from ntptwist.algorithm.poll import PollSchedule
 from ntptwist.algorithm.pulse import OneWayFilter
 from ntptwist.algorithm.select import Interval, Standing, Verdict
@@ -36,7 +43,8 @@ class TrackedSource:
     What the algorithm knows of one source.
 
     ``heard`` is when it last measured, on the book's axis; ``delay`` the last round trip, seconds: 0 of a source that
-    ``is_one_way`` and measures without being asked.  ``period`` is that of a pulse.
+    ``is_one_way`` and measures without being asked.  ``period`` is that of a pulse; ``lock`` names the source that
+    numbers it, and ``near`` is where that says the first one is.
     """
 
     __slots__ = (
@@ -48,8 +56,11 @@ class TrackedSource:
         "heard",
         "id",
         "is_one_way",
+        "lock",
         "measurements",
         "monotonic",
+        "near",
+        "options",
         "period",
         "poll",
         "root_delay",
@@ -57,8 +68,15 @@ class TrackedSource:
         "verdict",
     )
 
-    def __init__(self, source: SourceId, limits: PollLimits, address: ReferenceId) -> None:
+    def __init__(
+        self,
+        source: SourceId,
+        limits: PollLimits,
+        address: ReferenceId,
+        options: SelectionOptions | None = None,
+    ) -> None:
         self.id = source
+        self.options = options or SelectionOptions()
         self.address = address
         self.poll = PollSchedule(limits)
         self.filter: TwoWayFilter | OneWayFilter | None = None
@@ -72,12 +90,19 @@ class TrackedSource:
         self._latest: Measurement | None = None
         self._refused = False
         self.period: float | None = None
+        self.lock: ReferenceId | None = None
+        self.near = 0.0
         self.is_one_way = False
 
     @property
     def is_pulse(self) -> bool:
         """Whether only fractions of a period are known of this source."""
         return self.period is not None
+
+    @property
+    def vote(self) -> Hashable:
+        """Which vote this source is a part of: its group's, or its own."""
+        return self.options.group or self.id
 
     @property
     def leap(self) -> Leap:
@@ -98,8 +123,9 @@ class TrackedSource:
 
     def recognize(self, measurement: Measurement) -> None:
         """Take note of what kind of source this is."""
-        self.is_one_way = isinstance(measurement, OneWayMeasurement)
-        self.period = measurement.period if isinstance(measurement, OneWayMeasurement) else None
+        one_way = measurement if isinstance(measurement, OneWayMeasurement) else None
+        self.is_one_way = one_way is not None
+        self.period, self.lock = (one_way.period, one_way.lock) if one_way is not None else (None, None)
 
     def crossed_step(self, measurement: Measurement, stepped: Monotonic | None) -> bool:
         """Tell whether the local clock was stepped while this was measured: the stamps then don't fit together."""
@@ -112,15 +138,22 @@ class TrackedSource:
             return True
         return measurement.monotonic - (measurement.t4 - measurement.t1) <= stepped
 
-    def take(self, measurement: Measurement, book: ClockBook, frequency: float, frequency_sigma: float) -> Outcome:
+    def take(
+        self,
+        measurement: Measurement,
+        book: ClockBook,
+        frequency: float,
+        frequency_sigma: float,
+        remembered: RememberedPaths,
+    ) -> Outcome:
         """
         Take a measurement into the filter; what can't be one is refused.
 
-        ``frequency`` is the correction that the oscillator is so far thought to need, and how well a pulse may take
-        that as known.
+        ``frequency`` is the correction that the oscillator is so far thought to need, and how well a new filter may
+        take that as known.
         """
         if isinstance(measurement, TwoWayMeasurement):
-            outcome = self._take_exchange(measurement, book, frequency)
+            outcome = self._take_exchange(measurement, book, frequency, frequency_sigma, remembered)
         else:
             outcome = self._take_event(measurement, book, frequency, frequency_sigma)
         self._refused = outcome is Outcome.REFUSED
@@ -131,17 +164,26 @@ class TrackedSource:
             self.heard = book.seconds(measurement.monotonic)
         return outcome
 
-    def _take_exchange(self, m: TwoWayMeasurement, book: ClockBook, frequency: float) -> Outcome:
+    def _take_exchange(
+        self,
+        m: TwoWayMeasurement,
+        book: ClockBook,
+        frequency: float,
+        frequency_sigma: float,
+        remembered: RememberedPaths,
+    ) -> Outcome:
         if max(abs(m.t2 - m.t1), abs(m.t3 - m.t4), abs(m.t4 - m.t1), abs(m.monotonic)) > _SANE:
             return Outcome.REFUSED
         if not (0.0 <= m.root_delay <= LARGEST_ROOT and 0.0 <= m.root_dispersion <= LARGEST_ROOT):
             return Outcome.REFUSED
         outward, homeward, delay = seconds_between(m.t2, m.t1), seconds_between(m.t4, m.t3), m.delay
         time = book.seconds(m.monotonic)
+        integral = book.integral(time)
         if isinstance(self.filter, TwoWayFilter):
-            outcome = self.filter.update(outward, homeward, delay, time, book.integral(time), book.rate_at(time))
+            outcome = self.filter.update(outward, homeward, delay, time, integral, book.rate_at(time))
         elif plausible(outward, homeward, delay):
-            self.filter = TwoWayFilter(outward, homeward, delay, time, book.integral(time), frequency)
+            known = remembered.recall(self.address, time, integral)
+            self.filter = TwoWayFilter(outward, homeward, delay, time, integral, frequency, frequency_sigma, known)
             outcome = Outcome.ABSORBED
         else:
             outcome = Outcome.REFUSED
@@ -151,16 +193,45 @@ class TrackedSource:
         return outcome
 
     def _take_event(self, m: OneWayMeasurement, book: ClockBook, frequency: float, frequency_sigma: float) -> Outcome:
-        if not (abs(m.monotonic) <= _SANE and m.precision > 0.0 and abs(m.offset) < math.inf):
+        if not (abs(m.monotonic) <= _SANE and m.precision > 0.0 and abs(m.offset) < FARTHEST_OFFSET):
             return Outcome.REFUSED
         if m.period is not None and not SHORTEST_PERIOD <= m.period <= LONGEST_PERIOD:
             return Outcome.REFUSED
+        if not 0.0 <= m.accuracy <= LARGEST_ROOT:
+            return Outcome.REFUSED
+        self.root_dispersion = m.accuracy
         time = book.seconds(m.monotonic)
         integral = book.integral(time)
         if isinstance(self.filter, OneWayFilter) and self.filter.period == m.period:
             return self.filter.update(m.offset, time, integral)
-        self.filter = OneWayFilter(m.offset, m.precision, m.period, time, integral, frequency, frequency_sigma)
+        known = frequency, frequency_sigma
+        self.filter = OneWayFilter(m.offset, m.precision, m.period, time, integral, *known, self.near)
         return Outcome.ABSORBED
+
+    def numbers(self, lock: ReferenceId) -> bool:
+        """Tell whether this is the source that pulses are locked to."""
+        return self.is_one_way and not self.is_pulse and self.address == lock
+
+    def number_by(self, other: TrackedSource | None, period: float, time: float, integral: float) -> bool:
+        """
+        Have the pulses numbered by one other source alone; tell whether they are.
+
+        While that is silent or too uncertain, pulses that are numbered stay so.
+        """
+        if other is None or other.filter is None or not other.is_live(time):
+            return self.filter is not None
+        offset, variance = other.filter.at(time, integral)
+        if not other.distance(variance) < NUMBERING * period:
+            return self.filter is not None
+        if self.filter is not None and abs(self.filter.at(time, integral)[0] - offset) > period / 2.0:
+            self.number_again()
+        self.near = offset
+        return True
+
+    def remember(self, remembered: RememberedPaths) -> None:
+        """Put what is known of the path, if it is worth it, where it outlives this source."""
+        if isinstance(self.filter, TwoWayFilter) and self.measurements >= REMEMBERED_AFTER:
+            remembered.keep(self.address, self.filter.remember(), self.filter.time, self.filter.integral)
 
     def number_again(self) -> None:
         """The pulses were numbered wrongly: the next one starts afresh."""
@@ -206,7 +277,7 @@ class TrackedSource:
                 return Verdict(Standing.STRATUM, number=latest.stratum, needed=highest)
             if latest.stratum > 1 and latest.reference_id in own:
                 return Verdict(Standing.LOOP)
-        return None
+        return Verdict(Standing.NOSELECT) if self.options.noselect else None
 
     def distance(self, variance: float) -> float:
         """Give the root distance: how far this source may be from the truth, seconds."""
@@ -229,6 +300,18 @@ class TrackedSource:
         if not distance <= MAXIMUM_DISTANCE:
             return Verdict(Standing.DISTANCE, amount=distance)
         return Interval(offset - distance, offset + distance)
+
+    @property
+    def wants_proof(self) -> bool:
+        """Whether something seems to have happened to the path that waiting for the next polls would show too late."""
+        two_way = self.filter if isinstance(self.filter, TwoWayFilter) else None
+        return two_way is not None and two_way.suspects_route and self.poll.exponent >= SUSPICION_POLL
+
+    @property
+    def frequency(self) -> tuple[float, float]:
+        """The frequency correction that the oscillator needs according to this source, and its variance."""
+        assert self.filter is not None  # noqa: S101 - asked only of sources that agree
+        return self.filter.frequency, self.filter.p11
 
     def contribution(self) -> Contribution:
         """Give what this source brings to the combined estimate; it must have measured."""

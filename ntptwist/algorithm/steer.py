@@ -78,6 +78,11 @@ class Steering:
         self.slew_end = Monotonic(reading.monotonic + round(interval * NANOSECONDS))
         return stepped, decision
 
+    def resume(self, frequency: float, now: Monotonic) -> None:
+        """Take up a frequency that was remembered: where it may be applied it is when the slew ends, which is now."""
+        self.frequency = frequency
+        self.slew_end = now if self._book.clock.steerable else None
+
     def end_slew(self) -> None:
         """The offset has been worked off: only the oscillator's own error is corrected from now on."""
         self.slew_end = None

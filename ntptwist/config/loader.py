@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, get_args
 
-from ntptwist.algorithm.config import PanicThreshold, StepPolicy, SynchronizationPolicy
+from ntptwist.algorithm.config import PanicThreshold, Profile, SelectionOptions, StepPolicy, SynchronizationPolicy
 from ntptwist.config.lines import locate
 from ntptwist.config.model import ClockSettings, Config, Control, LogLevel, ObservabilitySettings, SourceEntry
 from ntptwist.config.table import Findings, Table
@@ -33,7 +33,7 @@ FindDriver = Callable[[str], ISourceDriver]
 DEFAULT_PATH = "/etc/ntptwist/ntptwist.toml"
 LARGEST_FILE = 1 << 20
 
-_NTPD_RS_MODES = ("pool", "nts", "nts-pool", "sock", "pps", "csptp")
+_NTPD_RS_MODES = ("nts-pool", "csptp")
 _NOT_BUILT = {
     "server": "serving time",
     "nts-ke-server": "serving NTS keys",
@@ -77,6 +77,7 @@ _NTPD_RS_OBSERVABILITY = (
     "metrics-exporter-listen",
 )
 _DEFAULTS = Config()
+_NO_OPTIONS = SelectionOptions()
 _POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 _LARGEST_OFFSET = 2.0**31
 """Seconds, half an era: a virtual clock farther away could not be told from one in another era."""
@@ -107,11 +108,23 @@ def load(path: str, find_driver: FindDriver) -> Config:
 
 def loads(text: str, find_driver: FindDriver, path: str | None = None) -> Config:
     """Read a configuration from a text; messages name ``path`` as its file."""
-    root, findings = _parse(text, path or "<text>")
+    root, findings = parse(text, path or "<text>")
+    config = replace(read(root, find_driver), path=path)
+    root.finish()
+    if findings.problems:
+        raise ConfigError(*findings.problems)
+    return replace(config, warnings=findings.warnings)
+
+
+def read(root: Table, find_driver: FindDriver) -> Config:
+    """
+    Read a configuration from a table, which may be a part of another file.
+
+    Problems and warnings are noted in the table, and the caller finishes the file.
+    """
     root.default_limits = root.table("source-defaults").poll_limits()
     sources = tuple(entry for table in root.tables("source") if (entry := _source(table, find_driver)) is not None)
     config = Config(
-        path=path,
         sources=sources,
         policy=_policy(root.table("synchronization"), sources),
         clock=_clock(root.table("clock")),
@@ -120,16 +133,13 @@ def loads(text: str, find_driver: FindDriver, path: str | None = None) -> Config
         observability=_observability(root.table("observability")),
     )
     if not sources:
-        findings.warning((), "no source is configured: the clock is left alone")
+        root.warning(None, "no source is configured: the clock is left alone")
     for key, feature in _NOT_BUILT.items():
         root.parsed(key, partial(_refuse, feature), None, None)
-    root.finish()
-    if findings.problems:
-        raise ConfigError(*findings.problems)
-    return replace(config, warnings=findings.warnings)
+    return config
 
 
-def _parse(text: str, file: str) -> tuple[Table, Findings]:
+def parse(text: str, file: str) -> tuple[Table, Findings]:
     """Give the table of a whole TOML text; ConfigError where it breaks TOML's rules."""
     try:
         values = tomllib.loads(text)
@@ -164,9 +174,34 @@ def _source(table: Table, find_driver: FindDriver) -> SourceEntry | None:
 
 def _policy(table: Table, sources: Sequence[SourceEntry]) -> SynchronizationPolicy:
     """Read ``[synchronization]``; a source votes once unless its configuration tells ``voting_sources``."""
-    default = _DEFAULTS.policy
-    policy = SynchronizationPolicy(
-        voting_sources=sum(getattr(source.configuration, "voting_sources", 1) for source in sources),
+    required = any(_options(source).require for source in sources)
+    policy = read_policy(table, replace(_DEFAULTS.policy, voting_sources=_votes(sources), needs_required=required))
+    if sources and policy.voting_sources < policy.agreeing:
+        table.warning(
+            "minimum-agreeing-sources",
+            f"{policy.agreeing} must agree but only {policy.voting_sources} can vote: the clock is left alone",
+        )
+    return policy
+
+
+def _options(source: SourceEntry) -> SelectionOptions:
+    options: SelectionOptions = getattr(source.configuration, "options", _NO_OPTIONS)
+    return options
+
+
+def _votes(sources: Sequence[SourceEntry]) -> int:
+    """Count the votes: one of each group, none of those that are only measured."""
+    voting = [source for source in sources if not _options(source).noselect]
+    groups = {_options(source).group for source in voting}
+    return len(groups - {None}) + sum(
+        getattr(source.configuration, "voting_sources", 1) for source in voting if _options(source).group is None
+    )
+
+
+def read_policy(table: Table, default: SynchronizationPolicy) -> SynchronizationPolicy:
+    """Read the keys of ``[synchronization]``; what is missing comes from ``default``."""
+    policy = replace(
+        default,
         minimum_agreeing_sources=table.integer("minimum-agreeing-sources", default.minimum_agreeing_sources, minimum=1),
         step_policy=StepPolicy(
             table.choice("step-policy", [policy.value for policy in StepPolicy], default.step_policy.value)
@@ -177,14 +212,13 @@ def _policy(table: Table, sources: Sequence[SourceEntry]) -> SynchronizationPoli
         single_step_panic_threshold=_threshold(
             table, "single-step-panic-threshold", default.single_step_panic_threshold
         ),
-        accumulated_step_panic_threshold=table.number("accumulated-step-panic-threshold", 0.0, minimum=0) or None,
-        local_stratum=table.integer("local-stratum", default.local_stratum, minimum=1, maximum=16),
-    )
-    if sources and policy.voting_sources < policy.agreeing:
-        table.warning(
-            "minimum-agreeing-sources",
-            f"{policy.agreeing} must agree but only {policy.voting_sources} can vote: the clock is left alone",
+        accumulated_step_panic_threshold=table.number(
+            "accumulated-step-panic-threshold", default.accumulated_step_panic_threshold or 0.0, minimum=0
         )
+        or None,
+        local_stratum=table.integer("local-stratum", default.local_stratum, minimum=1, maximum=16),
+        profile=Profile(table.choice("profile", [profile.value for profile in Profile], default.profile.value)),
+    )
     table.without_effect(["reference-id"], "serving time is not built yet")
     if not table.boolean("warn-on-jump", default=True):
         table.warning("warn-on-jump", "has no effect: every step is logged")
@@ -227,7 +261,11 @@ def _clock(table: Table) -> ClockSettings:
 def _observability(table: Table) -> ObservabilitySettings:
     """Read ``[observability]``."""
     table.without_effect(_NTPD_RS_OBSERVABILITY, "not built yet")
-    return ObservabilitySettings(table.choice("log-level", get_args(LogLevel), _DEFAULTS.observability.log_level))
+    default = _DEFAULTS.observability
+    return ObservabilitySettings(
+        log_level=table.choice("log-level", get_args(LogLevel), default.log_level),
+        record=table.path("record", default.record),
+    )
 
 
 def _refuse(feature: str, _: Any) -> NoReturn:

@@ -45,9 +45,10 @@ class ClockSettings:
 
 @dataclass(frozen=True, slots=True)
 class ObservabilitySettings:
-    """What the daemon tells of itself."""
+    """What the daemon tells of itself; ``record`` is the file in which it keeps what a replay needs, None for none."""
 
     log_level: LogLevel = "info"
+    record: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import EllipsisType
 from typing import Any, TypeVar
 
-from ntptwist.algorithm.config import PollLimits
+from ntptwist.algorithm.config import PollLimits, SelectionOptions
 from ntptwist.config import value
 from ntptwist.config.lines import KeyPath
 from ntptwist.config.value import Choice, HostPort
@@ -240,6 +240,21 @@ class Table:
             hint = f" ({defaults[0]})" if defaults else ""
             self.problem("poll-interval-limits", f"min {minimum} is greater than max {maximum}{hint}")
         return self.default_limits
+
+    def selection_options(self) -> SelectionOptions:
+        """Give what is said of a source beside others: ``noselect``, ``prefer``, ``trust``, ``require``, ``group``."""
+        options = SelectionOptions(
+            noselect=self.boolean("noselect", default=False),
+            prefer=self.boolean("prefer", default=False),
+            trust=self.boolean("trust", default=False),
+            require=self.boolean("require", default=False),
+            group=self.text("group", None),
+        )
+        if options.noselect:
+            for key in ("prefer", "trust", "require"):
+                if getattr(options, key):
+                    self.problem(key, "a source with noselect is never followed")
+        return options
 
     def ntp_version(self) -> int:
         """

@@ -21,6 +21,7 @@ from zope.interface import implementer
 from ntptwist.errors import ResolutionError
 from ntptwist.net.address import with_scope
 from ntptwist.net.port import timestamped_udp
+from ntptwist.net.threads import abandon_threads_on_stop
 
 
 @implementer(IResolutionReceiver)
@@ -66,6 +67,7 @@ async def resolve(reactor: Any, name: str, timeout: float = 5.0) -> list[str]:
         pass
     if not _may_be_a_name(name):
         raise ResolutionError(f"{name!r} is neither a name nor an address")
+    abandon_threads_on_stop(reactor)
     answer = _Answer()
     reactor.nameResolver.resolveHostName(answer, name, transportSemantics="UDP")
     try:

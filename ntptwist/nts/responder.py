@@ -54,8 +54,15 @@ class ServerProtection:
         self._randbytes = randbytes
 
     def read(self, data: bytes) -> ProtectedRequest | None:
-        """Read a request; None when it does not use NTS, WireError when it uses it in a way that has no answer."""
-        message = Message.parse(data)
+        """
+        Read a request; None when it does not use NTS, WireError when it uses it in a way that has no answer.
+
+        What follows a header and makes no sense is no NTS either.
+        """
+        try:
+            message = Message.parse(data)
+        except WireError:
+            return None
         index = position(message.fields)
         if index is None:
             return None

@@ -7,6 +7,7 @@ second is cut off.  Whatever goes wrong is a KeyExchangeError in one line; nothi
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
@@ -16,9 +17,9 @@ from twisted.internet.address import IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeoutError
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
-from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
+from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.interfaces import IAddress, IHandshakeListener
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -47,8 +48,9 @@ class KeyExchangeProtocol(Protocol):
         self.stage = "in the TLS handshake"
         self._creator = creator
         self._exchange: ClientExchange | None = None
+        self._lost = False
 
-    def handshakeCompleted(self) -> None:  # noqa: N802 - Twisted's
+    def handshakeCompleted(self) -> None:
         """Check who and what the peer is, and send the request."""
         transport: Any = self.transport
         if transport.negotiatedProtocol != ALPN:
@@ -65,8 +67,9 @@ class KeyExchangeProtocol(Protocol):
         if self._exchange is not None:
             self._judge(self._exchange.received(data))
 
-    def connectionLost(self, reason: Failure = Failure(ConnectionClosed())) -> None:  # noqa: B008 - Twisted's
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Say why there is no outcome, if there is none."""
+        self._lost = True
         if self._exchange is not None:
             self._judge(self._exchange.closed())
         elif self._creator.complaint is not None:
@@ -80,7 +83,8 @@ class KeyExchangeProtocol(Protocol):
     def abort(self) -> None:
         """Close at once, whatever the peer does."""
         transport: Any = self.transport
-        transport.abortConnection()
+        if not self._lost:
+            transport.abortConnection()
 
     def _export(self, context: bytes, size: int) -> bytes:
         transport: Any = self.transport
@@ -112,13 +116,13 @@ class KeyExchangeFactory(Factory):
     noisy = False
 
     def __init__(self, creator: VerifyingCreator) -> None:
-        self.protocol_made: KeyExchangeProtocol | None = None
-        self._creator = creator
+        self.creator = creator
+        self.exchange: KeyExchangeProtocol | None = None
 
     def buildProtocol(self, addr: IAddress | None) -> KeyExchangeProtocol:  # noqa: ARG002 - there is only one
         """Make the protocol."""
-        self.protocol_made = KeyExchangeProtocol(self._creator)
-        return self.protocol_made
+        self.exchange = KeyExchangeProtocol(self.creator)
+        return self.exchange
 
 
 async def exchange_keys(
@@ -145,16 +149,14 @@ async def exchange_keys(
     try:
         return await attempt.addTimeout(timeout, reactor)
     except DeferredTimeoutError:
-        protocol = factory.protocol_made
-        stage = "in connecting to it" if protocol is None else protocol.stage
+        stage = "in connecting to it" if factory.exchange is None else factory.exchange.stage
         raise KeyExchangeError(f"{who}: more than {timeout:g} s passed {stage}") from None
     except KeyExchangeError as error:
         raise KeyExchangeError(f"{who}: {error}") from None
 
 
 async def _exchange(reactor: Any, host: str, port: int, factory: KeyExchangeFactory) -> KeyExchangeResult:
-    creator = factory._creator
-    endpoint = wrapClientTLS(creator, HostnameEndpoint(reactor, host, port))
+    endpoint = wrapClientTLS(factory.creator, HostnameEndpoint(reactor, host, port))
     try:
         protocol: Any = await endpoint.connect(factory)
     except DNSLookupError:
@@ -174,6 +176,7 @@ async def _exchange(reactor: Any, host: str, port: int, factory: KeyExchangeFact
 
 
 def _words_of_refusal(error: ConnectError) -> str:
-    """Give a refused connection in a clause for people."""
-    words = str(error.osError) if error.osError is not None else (error.__doc__ or "it can't be reached").strip()
-    return words
+    """Give in a clause why there is no connection."""
+    if isinstance(error.osError, OSError) and error.osError.errno:
+        return os.strerror(error.osError.errno)
+    return os.strerror(error.osError) if isinstance(error.osError, int) else "it can't be reached"

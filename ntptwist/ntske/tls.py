@@ -12,13 +12,14 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from ipaddress import ip_address
 from typing import Any, Final
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL, crypto
 from service_identity import CertificateError, VerificationError
 from service_identity.pyopenssl import verify_hostname, verify_ip_address
+from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.ssl import CertificateOptions, TLSVersion, optionsForClientTLS
 from zope.interface import implementer
@@ -86,14 +87,14 @@ class VerifyingCreator:
         self.complaint: str | None = None
         self._host = host.partition("%")[0]
         self._trust = trust
-        self._moment = moment
+        self._moment = moment and moment.astimezone(UTC)
         self._options = optionsForClientTLS(
             self._host,
             acceptableProtocols=[ALPN],
             extraCertificateOptions={"raiseMinimumTo": TLSVersion.TLSv1_3},
         )
 
-    def clientConnectionForTLS(self, protocol: Any) -> SSL.Connection:  # noqa: N802 - Twisted's
+    def clientConnectionForTLS(self, protocol: Any) -> SSL.Connection:
         """Make the connection; called by Twisted."""
         connection: SSL.Connection = self._options.clientConnectionForTLS(protocol)
         store = connection.get_context().get_cert_store()
@@ -108,13 +109,10 @@ class VerifyingCreator:
     def verify_name(self, connection: SSL.Connection) -> bool:
         """Tell whether the peer's certificate is one for our host; after the handshake."""
         try:
-            ip_address(self._host)
-        except ValueError:
-            verify = verify_hostname
-        else:
-            verify = verify_ip_address
-        try:
-            verify(connection, self._host.encode("idna").decode("ascii"))
+            if isIPAddress(self._host) or isIPv6Address(self._host):
+                verify_ip_address(connection, self._host)
+            else:
+                verify_hostname(connection, self._host.encode("idna").decode("ascii"))
         except (VerificationError, CertificateError):
             self.complaint = f"its certificate is not for {self._host}"
             return False
@@ -143,11 +141,13 @@ def server_options(chain: bytes, key: bytes) -> CertificateOptions:
 
     ValueError when they can't be read, SSL.Error when they don't belong together.
     """
-    first, *rest = (crypto.X509.from_cryptography(each) for each in x509.load_pem_x509_certificates(chain))
-    private = crypto.load_privatekey(crypto.FILETYPE_PEM, key)
+    # pyOpenSSL wants cryptography's objects; Twisted hands them on, and its annotations don't know them yet.
+    certificates: list[Any] = list(x509.load_pem_x509_certificates(chain))
+    private: Any = load_pem_private_key(key, None)
+    leaf, *rest = certificates
     return CertificateOptions(
         privateKey=private,
-        certificate=first,
+        certificate=leaf,
         extraCertChain=rest,
         raiseMinimumTo=TLSVersion.TLSv1_3,
         acceptableProtocols=[ALPN],

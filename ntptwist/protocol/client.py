@@ -11,6 +11,8 @@ A reply is judged in an order that lets nobody but the server change anything he
 1. Is it NTP, of a version and mode that answer us?  Otherwise its octets mean something else.
 2. Does its origin timestamp hold our nonce?  Nothing before this point is worth believing; a forger who can't see our
    requests ends here.  Each nonce is answered once, and within a few seconds.
+   Under NTS, its authenticator decides: what does not verify leaves no trace.  Only the kiss NTSN can't be
+   authenticated; it has no effect but that new keys are asked for, unless the true reply comes (``nts.packet``).
 3. Is it a kiss-o'-death?  Then its other fields mean nothing.  It does not use the nonce up: a kiss is easy to make for
    anybody on the path, and the true reply may still come (RFC 8915, section 5.7, asks to wait for it).
 4. Is the server synchronized?  If not it is alive all the same: it counts as reachable and is not measured.
@@ -50,12 +52,21 @@ from ntptwist.wire.message import Message
 
 if TYPE_CHECKING:
     from ntptwist.algorithm.config import PollLimits
+    from ntptwist.nts.packet import ClientProtection
 
 REPLY_WINDOW: Final = 5.0
 """Seconds that a request waits for its reply; no path that is of any use takes so long."""
 
 STARTUP_REQUESTS: Final = 3
 """Requests after which a server that never answered is given up."""
+
+LOST_REQUESTS: Final = 16
+"""
+Requests in a row without a reply after which a server that did answer is given up.
+
+What is known of its path and its clock goes with it, so this is no matter of bad luck: with 30 % of all packets lost
+each way, eight in a row come twice in a day of polls each minute, sixteen once in a year.
+"""
 
 MAXIMUM_STRATUM: Final = 16
 """MAXSTRAT of RFC 5905: what an unsynchronized server says."""
@@ -94,17 +105,20 @@ class ClientAssociation:
     """
     The conversation with one server, from the first request until it is given up.
 
-    ``randbytes`` gives that many unpredictable octets.  ``sent``, ``received_count`` and ``dropped`` count datagrams:
-    what was sent, what came in, and how many of those were not used.
+    ``randbytes`` gives that many unpredictable octets.  ``protection`` holds the keys and cookies of NTS; None without.
+    ``sent``, ``received_count`` and ``dropped`` count datagrams: what was sent, what came in, and how many of those
+    were not used.
     """
 
     __slots__ = (
         "_configuration",
         "_denied",
         "_fruitless",
+        "_heard",
         "_interval",
         "_not_before",
         "_previous",
+        "_protection",
         "_randbytes",
         "_reach",
         "_request",
@@ -116,9 +130,15 @@ class ClientAssociation:
         "sent",
     )
 
-    def __init__(self, configuration: AssociationConfiguration, randbytes: Callable[[int], bytes]) -> None:
+    def __init__(
+        self,
+        configuration: AssociationConfiguration,
+        randbytes: Callable[[int], bytes],
+        protection: ClientProtection | None = None,
+    ) -> None:
         self._configuration = configuration
         self._randbytes = randbytes
+        self._protection = protection
         self._reach = Reach.never()
         self._restraint = Restraint(configuration.limits)
         self._interval = configuration.limits.minimum  # of the latest request, log2 seconds rounded up
@@ -126,6 +146,7 @@ class ClientAssociation:
         self._request: Exchange | None = None
         self._previous: Exchange | None = None  # the latest that got a good reply
         self._denied: KissCode | None = None
+        self._heard = False  # a good reply, ever
         self._fruitless = 0  # interleaved requests answered since the last interleaved measurement
         self._silent = 0  # requests without a reply since the last reply
         self._trouble: str | None = None
@@ -152,20 +173,23 @@ class ClientAssociation:
         ``interval`` is the number of seconds, more than 0, that the algorithm wants until the next request;
         ``exponent`` is what the request says of it, log2 seconds, -128..127.
         """
-        if not self._reach.is_reachable and self.sent >= STARTUP_REQUESTS:
+        if not self._reach.is_reachable and self._unanswered() >= self._patience():
             return (self._end(),)
+        if self._protection is not None and self._protection.spent is not None:
+            return (Reset(self._protection.spent),)
         if now < self._not_before:  # the timer was set before the server asked for fewer requests
             return (SetTimer(self._not_before - now),)
-        if self._request is not None and not self._request.answered:
-            self._silent += 1
+        self._silent = self._unanswered()
         if self._restraint.exponent is not None:
             interval = max(interval, 2.0**self._restraint.exponent)
             exponent = max(exponent, self._restraint.exponent)
         self._interval = math.ceil(math.log2(interval))
-        request = self._next_request(now, exponent)
+        request = self._next_request(now, exponent).serialize()
+        if self._protection is not None:
+            request = self._protection.seal(request)
         self._reach.polled()
         self.sent += 1
-        return Send(request.serialize()), SetTimer(self._with_jitter(interval))
+        return Send(request), SetTimer(self._with_jitter(interval))
 
     def transmitted(self, stamp: Timestamp) -> None:
         """
@@ -192,9 +216,10 @@ class ClientAssociation:
         if request is None:
             return self._drop("no request is waiting for a reply")
         try:
-            header = Message.parse(data).header
+            message = Message.parse(data)
         except WireError as error:
             return self._drop(f"not an NTP packet: {error}")
+        header = message.header
         subject = self._exchange_of(header, request)
         if isinstance(subject, str):
             return self._drop(subject)
@@ -202,6 +227,10 @@ class ClientAssociation:
             return self._drop("the reply is a duplicate")
         if now - request.sent > REPLY_WINDOW:
             return self._drop(f"the reply came more than {REPLY_WINDOW:g} s after the request")
+        if self._protection is not None:
+            flaw = self._protection.flaw(data, message)
+            if flaw is not None:
+                return self._drop(flaw)
         if header.stratum == 0 and header.reference_id in _KISSES:
             return self._kissed(_KISSES[header.reference_id], request)
         if header.stratum > MAXIMUM_STRATUM:
@@ -244,11 +273,19 @@ class ClientAssociation:
     def _with_jitter(self, seconds: float) -> float:
         return seconds * (1.0 + JITTER * (int.from_bytes(self._randbytes(2), "big") / 32767.5 - 1.0))
 
+    def _unanswered(self) -> int:
+        """Give the requests in a row that were not answered, the latest included."""
+        return self._silent + (self._request is not None and not self._request.answered)
+
+    def _patience(self) -> int:
+        """Give how many of them are too many."""
+        return LOST_REQUESTS if self._heard and self._denied is None else STARTUP_REQUESTS
+
     def _end(self) -> Reset | Demobilize:
         if self._denied is not None:
             return Demobilize(f"the server denied us access (kiss code {self._denied.name}) and answers no more")
         because = "" if self._trouble is None else f"; the latest trouble: {self._trouble}"
-        return Reset(f"no usable reply to the last {min(self.sent, 8)} requests{because}")
+        return Reset(f"no usable reply to the last {self._unanswered()} requests{because}")
 
     def _exchange_of(self, header: Header, request: Exchange) -> Exchange | str:
         """Give the exchange that a reply completes, or say why it is no reply to the latest request."""
@@ -279,6 +316,7 @@ class ClientAssociation:
                 self._not_before = request.sent + self._with_jitter(shortest)
                 explanation = f"the server wants fewer requests: at most one in {shortest:g} s from now on"
             case KissCode.NTSN:
+                self.dropped += 1  # anybody on the path can say so: it is no sign of the server
                 explanation = "the server could not verify our request"
             case _:
                 self._denied = code
@@ -315,4 +353,5 @@ class ClientAssociation:
         request.answered = True
         self._reach.received()
         self._denied = None
+        self._heard = True
         self._silent = 0

@@ -21,9 +21,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from errno import EPERM
+from os import strerror
 
 from zope.interface import implementer
 
+from ntptwist.errors import ClockError
 from ntptwist.identifiers import Leap
 from ntptwist.interfaces import IClock
 from ntptwist.sim.oscillator import Oscillator
@@ -54,7 +57,8 @@ class SimulatedClock:
     The clock of one virtual machine, booted at the start of the timeline.
 
     ``offset`` is truth minus local at the start, seconds.  Without ``rounded`` the frequency is not rounded to the
-    kernel's unit.  ``steps`` counts the calls of ``step``.
+    kernel's unit.  ``steps`` counts the calls of ``step``.  While it ``refuses`` nobody may change it, as when a
+    privilege was lost.
     """
 
     control = "system"
@@ -68,6 +72,7 @@ class SimulatedClock:
         self.status: ClockStatus | None = None
         self.tai_offset: int | None = None
         self.steps = 0
+        self.refuses = False
         self._timeline = timeline
         self._oscillator = oscillator
         self._rounded = rounded
@@ -99,12 +104,14 @@ class SimulatedClock:
         return stamp
 
     def step(self, delta: int) -> ClockReading:
-        """Move ``local`` at once."""
+        """Move ``local`` at once; ClockError while it refuses."""
+        self._may_change(f"step by {delta} ns")
         self.steps += 1
         return self.foreign_step(delta)
 
     def set_frequency(self, ppm: float) -> ClockReading:
-        """Set the correction, within the kernel's limits and in its unit; ValueError for NaN."""
+        """Set the correction, within the kernel's limits and in its unit; ValueError for NaN, ClockError in refusal."""
+        self._may_change(f"set the frequency to {ppm} ppm")
         if math.isnan(ppm):
             raise ValueError("the frequency is NaN")
         ppm = min(max(ppm, -self.maximum_frequency), self.maximum_frequency)
@@ -122,14 +129,16 @@ class SimulatedClock:
         return self._ppm
 
     def set_status(self, leap: Leap, estimated_error: float, maximum_error: float) -> None:
-        """Note the status; an announced leap second will be made."""
+        """Note the status; an announced leap second will be made.  ClockError while it refuses."""
+        self._may_change("set the status")
         self.status = ClockStatus(leap, estimated_error, maximum_error)
         if leap not in LEAPS:
             self._leapt = False
         self._prepare_leap()
 
     def set_tai_offset(self, seconds: int) -> None:
-        """Note TAI - UTC."""
+        """Note TAI - UTC; ClockError while it refuses."""
+        self._may_change("set TAI - UTC")
         self.tai_offset = seconds
 
     # the machine around the clock
@@ -194,6 +203,10 @@ class SimulatedClock:
             [at_zero - gain * error - set_to * second for second, error in enumerate(errors, first)],
             [gain * frequency + set_to for frequency in frequencies],
         )
+
+    def _may_change(self, operation: str) -> None:
+        if self.refuses:
+            raise ClockError(operation, EPERM, strerror(EPERM))
 
     def _phase(self, elapsed: int) -> float:
         """Give monotonic minus elapsed true time, seconds; exactly the anchor's at the anchor."""

@@ -68,7 +68,7 @@ class VirtualDelayedCall:
         arguments: tuple[object, ...],
         keywords: dict[str, object],
     ) -> None:
-        self.due = calls.monotonic() + round(delay * NANOSECONDS)
+        self.due = calls.monotonic() + _nanoseconds(delay)
         self._calls = calls
         self._function = function
         self._arguments = arguments
@@ -90,11 +90,11 @@ class VirtualDelayedCall:
 
     def reset(self, secondsFromNow: float) -> None:  # noqa: N803 - Twisted's name
         """Make the call so many seconds from now; errors as of ``cancel``."""
-        self._move(self._calls.monotonic() + round(secondsFromNow * NANOSECONDS))
+        self._move(self._calls.monotonic() + _nanoseconds(secondsFromNow))
 
     def delay(self, secondsLater: float) -> None:  # noqa: N803 - Twisted's name
         """Make the call so many seconds later than it was due; errors as of ``cancel``."""
-        self._move(self.due + round(secondsLater * NANOSECONDS))
+        self._move(self.due + _nanoseconds(secondsLater))
 
     def come(self) -> None:
         """Make the call if its time has come, or else wait for the rest."""
@@ -119,6 +119,11 @@ class VirtualDelayedCall:
         self._calls.remove(self, self._queued)
         self.due = due
         self._queued = self._calls.add(self)
+
+
+def _nanoseconds(delay: float) -> int:
+    """Give a delay in whole nanoseconds; time goes on in any that is not 0, so who waits for a moment sees it come."""
+    return round(delay * NANOSECONDS) or (1 if delay > 0 else 0)
 
 
 class InlineThreadPool:

@@ -63,12 +63,14 @@ class Path:
     shares of the packets; a duplicate has a delay of its own.  A share ``reordering`` is held back for another ``hold``
     seconds, so that later packets overtake it.  Times are seconds since the start of the world: nothing passes in an
     outage (from, to), a route change (from, seconds) adds to the base for good, and in a congestion (from, to, factor)
-    the jitter is so many times larger.
+    the jitter is so many times larger.  With a ``correlation`` the queue is a slow one: it changes in so many seconds,
+    and packets that are closer together find it much the same.
     """
 
     base: float = 0.0
     jitter: float = 0.0
     shape: Shape = exponential
+    correlation: float = 0.0
     loss: float = 0.0
     duplication: float = 0.0
     reordering: float = 0.0
@@ -77,14 +79,14 @@ class Path:
     routes: tuple[tuple[float, float], ...] = ()
     congestions: tuple[tuple[float, float, float], ...] = ()
 
-    def delay(self, random: Random, seconds: float) -> float:
-        """Draw the delay of a packet that leaves so many seconds after the start."""
+    def delay(self, random: Random, seconds: float, queue: Queue | None = None) -> float:
+        """Draw the delay of a packet that leaves so many seconds after the start; ``queue`` is that of a slow one."""
         delay = self.base
         for since, added in self.routes:
             if seconds >= since:
                 delay += added
         if self.jitter:
-            jitter = self.shape(random, self.jitter)
+            jitter = self.shape(random, self.jitter) if queue is None else queue.delay(self, seconds)
             for since, until, factor in self.congestions:
                 if since <= seconds < until:
                     jitter *= factor
@@ -93,17 +95,38 @@ class Path:
             delay += self.hold
         return delay
 
-    def copies(self, random: Random, seconds: float) -> tuple[float, ...]:
+    def copies(self, random: Random, seconds: float, queue: Queue | None = None) -> tuple[float, ...]:
         """Draw the delays of all copies of a packet that arrive."""
-        delay = self.delay(random, seconds)  # drawn for a lost one too: loss leaves the others' delays as they are
+        delay = self.delay(random, seconds, queue)  # drawn for a lost one too: the others' delays stay as they are
         if self.loss and random.random() < self.loss:
             return ()
         for since, until in self.outages:
             if since <= seconds < until:
                 return ()
         if self.duplication and random.random() < self.duplication:
-            return (delay, self.delay(random, seconds))
+            return (delay, self.delay(random, seconds, queue))
         return (delay,)
+
+
+class Queue:
+    """A queue that changes slowly: delays drawn at multiples of the correlation time, straight lines between them."""
+
+    __slots__ = ("_ends", "_index", "_random")
+
+    def __init__(self, seed: str) -> None:
+        self._random = Random(seed)  # noqa: S311 - the weather, not a key
+        self._index = -1
+        self._ends = (0.0, 0.0)
+
+    def delay(self, path: Path, seconds: float) -> float:
+        """Give the queueing delay at a time, which may only go forward."""
+        position = seconds / path.correlation
+        while self._index < int(position):
+            first = self._ends[1] if self._index >= 0 else path.shape(self._random, path.jitter)
+            self._ends = (first, path.shape(self._random, path.jitter))
+            self._index += 1
+        before, after = self._ends
+        return before + (after - before) * (position - self._index)
 
 
 PERFECT = Path()
@@ -134,7 +157,7 @@ class Network:
         self._timeline = timeline
         self._seed = seed
         self._hosts: set[str] = set()
-        self._paths: dict[tuple[str, str], tuple[Path, Random]] = {}
+        self._paths: dict[tuple[str, str], tuple[Path, Random, Queue | None]] = {}
         self._sockets: dict[Endpoint, Socket] = {}
 
     def add_host(self, host: str) -> None:
@@ -145,8 +168,9 @@ class Network:
         """Make or change the one-way path from a host to another; where none is set it takes no time."""
         self._hosts.update((source, destination))
         name = f"{self._seed}/{source}>{destination}"
-        _, random = self._paths.get((source, destination), (path, Random(name)))  # noqa: S311 - the weather, not a key
-        self._paths[source, destination] = (path, random)
+        found = self._paths.get((source, destination))
+        random = found[1] if found is not None else Random(name)  # noqa: S311 - the weather, not a key
+        self._paths[source, destination] = (path, random, Queue(f"{name}/queue") if path.correlation else None)
 
     def has_route(self, host: str) -> bool:
         """Tell whether a machine would get a packet to this address out at all."""
@@ -178,8 +202,8 @@ class Network:
         if found is None:
             timeline.at(timeline.now, arrive, *arguments)
             return
-        path, random = found
-        for delay in path.copies(random, timeline.elapsed / NANOSECONDS):
+        path, random, queue = found
+        for delay in path.copies(random, timeline.elapsed / NANOSECONDS, queue):
             timeline.at(timeline.now + round(delay * NANOSECONDS), arrive, *arguments)
 
     def _arrive(self, source: Endpoint, destination: Endpoint, data: bytes) -> None:

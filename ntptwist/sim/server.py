@@ -12,6 +12,7 @@ import struct
 from dataclasses import dataclass
 
 from ntptwist.identifiers import KissCode, Leap, ReferenceId
+from ntptwist.nts.responder import ServerProtection
 from ntptwist.protocol.actions import Dropped
 from ntptwist.protocol.server import respond
 from ntptwist.sim.network import Endpoint, Network
@@ -75,13 +76,14 @@ class ReferenceServer:
     """
     One server; ``behaviour`` may be changed at any time.
 
-    ``requests`` counts what arrived, answered or not.
+    ``requests`` counts what arrived, answered or not.  With ``nts`` it answers those who use NTS in kind.
     """
 
     def __init__(self, timeline: Timeline, network: Network, endpoint: Endpoint, behaviour: Behaviour = GOOD) -> None:
         self.behaviour = behaviour
         self.endpoint = endpoint
         self.requests = 0
+        self.nts: ServerProtection | None = None
         self._timeline = timeline
         self._network = network
         self._last: dict[str, int] = {}
@@ -99,7 +101,7 @@ class ReferenceServer:
         if behaviour.silent or len(data) < _HEADER:
             return
         if behaviour.kiss is not None and self._hurried(before):
-            self._network.send(self.endpoint, source, kiss_of_death(data, behaviour.kiss))
+            self._network.send(self.endpoint, source, self._kiss(data, behaviour.kiss))
             return
         received = self._now()
         if behaviour.processing:
@@ -110,6 +112,12 @@ class ReferenceServer:
 
     def refused(self, source: Endpoint) -> None:
         """Take no notice: the client has gone."""
+
+    def _kiss(self, request: bytes, code: KissCode) -> bytes:
+        """Give a kiss, authenticated for those who use NTS."""
+        protected = self.nts.read(request) if self.nts is not None else None
+        kiss = kiss_of_death(request, code)
+        return kiss if self.nts is None or protected is None else self.nts.seal(kiss, protected)
 
     def _hurried(self, before: int | None) -> bool:
         if math.isinf(self.behaviour.kiss_within):
@@ -133,6 +141,6 @@ class ReferenceServer:
             root_delay=behaviour.root_delay,
             dispersion=behaviour.root_dispersion,
         )
-        response = respond(request, received, now, time, monotonic)
+        response = respond(request, received, now, time, monotonic, self.nts)
         if not isinstance(response, Dropped):
             self._network.send(self.endpoint, source, response)

@@ -10,14 +10,14 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from errno import EADDRNOTAVAIL, EHOSTDOWN, EHOSTUNREACH, ENETDOWN, ENETUNREACH
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import DatagramProtocol
 from zope.interface import implementer
 
-from ntptwist.algorithm.config import PollLimits
+from ntptwist.algorithm.config import PollLimits, SelectionOptions
 from ntptwist.identifiers import EndReason, ReferenceId, SourceEnd, SpawnerId
 from ntptwist.interfaces import ISource, ISourceController, ISystem, ITimestampedDatagramReceiver
 from ntptwist.log import Logger
@@ -27,8 +27,14 @@ from ntptwist.protocol.client import AssociationConfiguration, ClientAssociation
 from ntptwist.snapshot import SourceObservation
 from ntptwist.timestamp import Monotonic, Timestamp
 
+if TYPE_CHECKING:
+    from ntptwist.nts.packet import ClientProtection
+
 NETWORK_ISSUES = frozenset({EADDRNOTAVAIL, EHOSTDOWN, EHOSTUNREACH, ENETDOWN, ENETUNREACH})
 """Errors that say that this host can't reach that address now, whatever the server does."""
+
+SOON = 2.0
+"""Seconds from a step to the next request; no server is asked more often than that."""
 
 NOTICE_INTERVAL = 60.0
 """Seconds: nothing that a server sends is logged above debug more often than this."""
@@ -51,7 +57,8 @@ class NTPSource(Service, DatagramProtocol):
     """
     One server, polled until it is stopped or comes to its end.
 
-    ``mode`` is the configuration's word, for observers.
+    ``mode`` is the configuration's word, for observers; ``protection`` the keys and cookies of NTS, None without;
+    ``options`` what the operator says of it.
     """
 
     log = Logger()
@@ -66,17 +73,21 @@ class NTPSource(Service, DatagramProtocol):
         spawner: SpawnerId,
         reactor: Any,
         mode: str = "server",
+        protection: ClientProtection | None = None,
+        options: SelectionOptions | None = None,
     ) -> None:
         self.id = system.new_source_id()
         self.server = server
         self.mode = mode
         self._limits: PollLimits = configuration.limits
+        self._options = options
         self._system = system
         self._spawner = spawner
         self._reactor = reactor
         self._udp = timestamped_udp(reactor)
-        self._association = ClientAssociation(configuration, system.randbytes)
-        self._controller: ISourceController | None = None
+        self._association = ClientAssociation(configuration, system.randbytes, protection)
+        self._protection = protection
+        self._controller: ISourceController  # from the start on
         self._timer: Any = None
         self._end: SourceEnd | None = None
         self._waiters: list[Deferred[SourceEnd]] = []
@@ -90,7 +101,7 @@ class NTPSource(Service, DatagramProtocol):
         """Register with the system and send the first request in the reactor's next turn."""
         super().startService()
         address = ReferenceId.of_address(self.server.host)
-        self._controller = self._system.register(self, self._spawner, self._limits, address)
+        self._controller = self._system.register(self, self._spawner, self._limits, address, self._options)
         self._timer = self._reactor.callLater(0, self._poll)
 
     def stopService(self) -> None:
@@ -108,8 +119,10 @@ class NTPSource(Service, DatagramProtocol):
         return deferred
 
     def clock_stepped(self, delta: int) -> None:  # noqa: ARG002 - whatever its size
-        """Drop the request under way: its T1 lies before the step."""
+        """Drop the request under way, whose T1 lies before the step, and ask again soon: what now is, wants proof."""
         self._association.clock_stepped()
+        if self._timer is not None and self._timer.getTime() - self._reactor.seconds() > SOON:
+            self._timer.reset(SOON)
 
     def observe(self) -> SourceObservation:
         """Say who this is and how it goes."""
@@ -121,6 +134,7 @@ class NTPSource(Service, DatagramProtocol):
             reach=association.reach.value,
             poll=self._poll_exponent,
             trouble=self._network_trouble or association.trouble,
+            nts_cookies=self._protection.cookies if self._protection is not None else None,
             sent=association.sent,
             received=association.received_count - association.dropped,
             dropped=association.dropped,
@@ -130,8 +144,6 @@ class NTPSource(Service, DatagramProtocol):
 
     def _poll(self) -> None:
         self._timer = None
-        if self._controller is None:
-            return
         interval = self._controller.next_poll()
         self._poll_exponent = self._controller.desired_poll()
         self._act(self._association.poll(self._reactor.seconds(), interval, self._poll_exponent))
@@ -147,8 +159,7 @@ class NTPSource(Service, DatagramProtocol):
                     self._timer = self._reactor.callLater(seconds, self._poll)
                 case Measured(measurement):
                     self._close()
-                    if self._controller is not None:
-                        self._controller.measured(measurement)
+                    self._controller.measured(measurement)
                 case Kissed(code, explanation):
                     self._notice(f"kiss-o'-death {code.name}: {explanation}")
                 case Dropped(reason):
@@ -177,7 +188,6 @@ class NTPSource(Service, DatagramProtocol):
         if self._end is not None:
             return
         self._end = SourceEnd(reason, explanation)
-        self._controller = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

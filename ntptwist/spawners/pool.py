@@ -22,7 +22,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from ntptwist.algorithm.config import PollLimits
+from ntptwist.algorithm.config import PollLimits, SelectionOptions
 from ntptwist.config.table import HostPort, Table
 from ntptwist.errors import ResolutionError
 from ntptwist.identifiers import EndReason, SourceEnd, SourceId
@@ -57,6 +57,7 @@ class PoolConfiguration:
     count: int = DEFAULT_COUNT
     ignored: frozenset[str] = frozenset()
     version: int = 4
+    options: SelectionOptions = SelectionOptions()
 
     @property
     def voting_sources(self) -> int:
@@ -104,6 +105,7 @@ class PoolSpawner:
             table.integer("count", DEFAULT_COUNT, minimum=1, maximum=LARGEST_COUNT),
             frozenset(filter(None, map(canonical, ignored))),
             table.ntp_version(),
+            table.selection_options(),
         )
 
     @property
@@ -223,7 +225,9 @@ class PoolSpawner:
         configured = self._configuration
         server = ServerAddress(str(configured.address), address, configured.address.port)
         association = AssociationConfiguration(version=configured.version, limits=configured.limits)
-        source = NTPSource(server, association, self._system, self.id, self._reactor, mode="pool")
+        source = NTPSource(
+            server, association, self._system, self.id, self._reactor, "pool", options=configured.options
+        )
         self._members[source.id] = Member(source, address)
         return source
 

@@ -14,7 +14,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from ntptwist.algorithm.config import PollLimits
+from ntptwist.algorithm.config import PollLimits, SelectionOptions
 from ntptwist.config.table import HostPort, Table
 from ntptwist.identifiers import EndReason, SourceEnd, SourceId
 from ntptwist.interfaces import ISource, ISpawner, ISystem
@@ -32,6 +32,7 @@ class StandardConfiguration:
     address: HostPort
     limits: PollLimits
     version: int = 4
+    options: SelectionOptions = SelectionOptions()
     voting_sources: int = 1
 
 
@@ -55,7 +56,10 @@ class StandardSpawner:
     def configure(table: Table) -> StandardConfiguration:
         """Read the table of one source."""
         return StandardConfiguration(
-            table.address("address", default_port=NTP_PORT), table.poll_limits(), table.ntp_version()
+            table.address("address", default_port=NTP_PORT),
+            table.poll_limits(),
+            table.ntp_version(),
+            table.selection_options(),
         )
 
     @property
@@ -81,7 +85,7 @@ class StandardSpawner:
         self._host = first_reachable(self._reactor, addresses, configured.address.port)
         server = ServerAddress(str(configured.address), self._host, configured.address.port)
         association = AssociationConfiguration(version=configured.version, limits=configured.limits)
-        return [NTPSource(server, association, self._system, self.id, self._reactor)]
+        return [NTPSource(server, association, self._system, self.id, self._reactor, options=configured.options)]
 
     def source_registered(self, source: ISource) -> None:
         """Note the source."""

@@ -167,14 +167,23 @@ def test_what_can_not_be_an_exchange_is_refused(outward: float, homeward: float,
     assert before == (path.filter.offset, path.filter.p00, path.filter.time)
 
 
+@pytest.mark.parametrize(("integral", "correction"), [(0.0, math.inf), (math.nan, 0.0), (-math.inf, 0.0)])
+def test_correction_that_no_clock_has_is_refused(integral: float, correction: float) -> None:
+    """A clock can't run infinitely faster than its oscillator, nor have done so."""
+    path = Path()
+
+    assert Outcome.REFUSED is path.filter.update(*path.exchange(), 16.0, integral, correction)
+
+
 def test_belief_that_is_broken_starts_afresh() -> None:
-    """When the book's integral is not finite the filter does not break, but starts from that exchange."""
+    """A belief whose variance is no number any more is replaced by the next exchange."""
     path = Path()
     path.follow(10)
-    outcome = path.filter.update(*path.exchange(), path.time + 16.0, -math.inf, 0.0)
+    path.filter.doubt(1e200)
+    path.offset = 0.25
 
-    assert outcome in (Outcome.AFRESH, Outcome.CONTRADICTED)
-    assert math.isfinite(path.filter.offset)
+    assert [Outcome.AFRESH, Outcome.ABSORBED] == path.follow(2)
+    assert path.filter.offset == pytest.approx(0.25, abs=1e-3)
 
 
 def test_step_and_doubt_move_the_whole_belief() -> None:

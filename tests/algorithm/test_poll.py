@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ntptwist.algorithm.config import PollLimits
+from ntptwist.algorithm.config import POLL_RULES, PollLimits, Profile
 from ntptwist.algorithm.poll import PollSchedule
 from ntptwist.timestamp import Monotonic
 
@@ -106,3 +106,27 @@ def test_last_two_requests_are_remembered() -> None:
 def test_limits_may_be_one_interval(exponent: int) -> None:
     """With equal limits the interval never changes."""
     assert {exponent} == set(_adapt(_after_burst(PollLimits(exponent, exponent)), 0.1, 9))
+
+
+@pytest.mark.parametrize(
+    ("profile", "exponent"), [(Profile.ACCURACY, 6), (Profile.BALANCED, 6), (Profile.FRUGAL, 7)], ids=str
+)
+def test_a_frugal_profile_waits_longer(profile: Profile, exponent: int) -> None:
+    """A prediction that is twice as bad as one sample is in no hurry only for who wants few packets."""
+    poll = PollSchedule(PollLimits())
+    for _ in range(4):
+        poll.adapt((4e-8, 0.0, 0.0), 0.0, 1e-8, POLL_RULES[profile], used=True)
+
+    assert poll.exponent == exponent
+
+
+@pytest.mark.parametrize(
+    ("profile", "exponent"), [(Profile.ACCURACY, 6), (Profile.BALANCED, 7), (Profile.FRUGAL, 7)], ids=str
+)
+def test_accuracy_is_kept_up(profile: Profile, exponent: int) -> None:
+    """A clock that is far better known than by one sample is let go only where accuracy is not all that counts."""
+    poll = PollSchedule(PollLimits())
+    for _ in range(4):
+        poll.adapt((1e-12, 0.0, 1e-15), 0.0, 1e-8, POLL_RULES[profile], used=True)
+
+    assert poll.exponent == exponent

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ntptwist.algorithm.select import Interval, Standing, Verdict, find_majority
+from ntptwist.algorithm.select import Interval, Standing, Verdict, find_drifting, find_majority
 
 
 def test_nobody_has_no_majority() -> None:
@@ -53,6 +53,7 @@ def test_minimum_is_asked_for_beyond_the_majority() -> None:
     [
         (Verdict(Standing.FALSETICKER, amount=0.1001), "falseticker: 100.1 ms from the majority"),
         (Verdict(Standing.NO_MAJORITY, number=2, of=4, needed=3), "no majority: 2 of 4 agree, 3 needed"),
+        (Verdict(Standing.DRIFTING, amount=5e-6), "falseticker: drifts by 5 ppm from the majority"),
         (Verdict(Standing.SILENT, number=8), "no answer for 8 polls"),
         (Verdict(Standing.BEST, of=3), "used, best of 3"),
         (Verdict(Standing.USED), "used"),
@@ -63,3 +64,39 @@ def test_reasons_are_words_with_units(verdict: Verdict, words: str) -> None:
     assert words == verdict.words()
     assert verdict.used == words.startswith("used")
     assert verdict.rejected == words.startswith(("falseticker", "no answer"))
+
+
+def test_a_group_has_one_vote() -> None:
+    """Three sources of one group that agree don't outvote two others."""
+    there, here = Interval(5.0, 6.0), Interval(0.0, 1.0)
+    majority = find_majority([there, there, there, here, here], 1, ["g", "g", "g", 1, 2])
+
+    assert (Interval(0.0, 1.0), 2, 3, True) == (*majority[:3], majority.holds)
+
+
+def test_a_group_that_is_of_two_minds_does_not_vote() -> None:
+    """What half of a group holds has not its vote; what more than half of it hold has."""
+    there, here = Interval(5.0, 6.0), Interval(0.0, 1.0)
+    split = find_majority([there, here, there, here], 1, ["g", "g", 1, 2])
+    settled = find_majority([there, here, here, there, here], 1, ["g", "g", "g", 1, 2])
+
+    assert (1, 3, False) == (split.agree, split.of, split.holds)
+    assert (Interval(0.0, 1.0), 2, 3) == settled[:3]
+
+
+def test_a_group_ends_the_common_interval_when_its_majority_does() -> None:
+    """A member that is alone in leaving does not end what the group holds, nor does one that joins late."""
+    intervals = [Interval(0.0, 3.0), Interval(1.0, 9.0), Interval(2.0, 5.0), Interval(0.0, 8.0)]
+    majority = find_majority(intervals, 1, ["g", "g", "g", 1])
+
+    assert (Interval(1.0, 5.0), 2, 2) == majority[:3]
+
+
+def test_drifting_is_seen_against_the_median() -> None:
+    """One of four whose frequency is 5 ppm from the others' contradicts them, once that is known well enough."""
+    frequencies = [1e-6, 1.1e-6, 6e-6, 0.9e-6]
+    known = find_drifting([(frequency, 1e-14) for frequency in frequencies])
+    unknown = find_drifting([(frequency, 1e-12) for frequency in frequencies])
+
+    assert known == pytest.approx([0.0, 0.0, 4.95e-6, 0.0])
+    assert unknown is None

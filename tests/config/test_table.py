@@ -7,7 +7,7 @@ import tomllib
 
 import pytest
 
-from ntptwist.algorithm.config import PollLimits
+from ntptwist.algorithm.config import PollLimits, SelectionOptions
 from ntptwist.config.lines import locate
 from ntptwist.config.table import Findings, HostPort, Table, dotted
 
@@ -305,3 +305,25 @@ def test_without_lines() -> None:
     findings.problem(("a",), "is wrong")
 
     assert findings.problems == ("f.toml: a: is wrong",)
+
+
+def test_selection_options() -> None:
+    """Each word that an operator can say of a source is read; what is not said is not so."""
+    table, findings = read('prefer = true\ntrust = true\nrequire = true\ngroup = "office"\n')
+    options = table.selection_options()
+    nothing = read("")[0].selection_options()
+
+    assert options == SelectionOptions(prefer=True, trust=True, require=True, group="office")
+    assert nothing == SelectionOptions()
+    assert findings.problems == ()
+
+
+def test_noselect_contradicts_every_wish_to_follow() -> None:
+    """A source that is only measured can't be preferred, trusted or required."""
+    table, findings = read("noselect = true\nprefer = true\ntrust = true\nrequire = false\n")
+    table.selection_options()
+
+    assert findings.problems == (
+        "f.toml:2: prefer: a source with noselect is never followed",
+        "f.toml:3: trust: a source with noselect is never followed",
+    )

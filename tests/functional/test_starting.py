@@ -107,7 +107,7 @@ def test_no_clock_control(lab: Lab) -> None:
 
 
 def test_demo(lab: Lab) -> None:
-    """``ntptwist --demo`` synchronises its virtual clock, says so, and finds the wrong server."""
+    """``ntptwist --demo`` synchronises its virtual clock, says so, finds the wrong server and ends on the pulse."""
     daemon = Ntptwist(lab, [])
     daemon.start("--demo")
     named: list[str] = []
@@ -123,9 +123,12 @@ def test_demo(lab: Lab) -> None:
     shutil.copy(named[0], daemon.file)
     state = daemon.wait(lambda state: state["sources"][3]["reason"].startswith("falseticker"), 20)
     daemon.wait(lambda state: "within 100 µs" in daemon.log(), 40)
+    pulses = daemon.wait(lambda state: state["sources"][-1]["selected"], 60)
     daemon.stop()
 
     assert "the clock is within 1 ms of the truth" in daemon.log()
     assert state["synchronized"]
-    assert [row["selected"] for row in state["sources"]] == [True, True, True, False]
+    assert not state["sources"][3]["selected"]
+    assert [row["mode"] for row in pulses["sources"]] == [*["server"] * 4, "nts", *["pool"] * 4, "sock", "pps"]
+    assert pulses["sources"][4]["nts_cookies"] == 8
     assert not Path(named[0]).exists()

@@ -311,3 +311,13 @@ def test_cookies_left_over() -> None:
 def test_fields_inside(plaintext: str, expected: list[tuple[int, bytes]]) -> None:
     """Fields that were encrypted are read to where they stop making sense."""
     assert list(inner_fields(bytes.fromhex(plaintext))) == expected
+
+
+def test_other_secrets_are_skipped() -> None:
+    """A server may encrypt fields that are unknown here; the cookies among them are kept."""
+    pair = Pair(cookies=1)
+    unique_id = Message.parse(pair.request()).fields[0]
+    secret = ExtensionField.padded(0x7777, b"?").serialize() + ExtensionField.padded(COOKIE, b"c" * 100).serialize()
+
+    assert pair.flaw(seal(Message(REPLY, (unique_id,)).serialize(), pair.keys.reply_key, bytes(16), secret)) is None
+    assert pair.client.cookies == 1

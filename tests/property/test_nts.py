@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ntptwist.errors import WireError
-from ntptwist.nts.aead import OFFERED, SessionKeys
+from ntptwist.nts.aead import OFFERED, Algorithm, SessionKeys
 from ntptwist.nts.exchange import ClientExchange, Completed, Failed, Response, ServerExchange
 from ntptwist.nts.packet import inner_fields
 from ntptwist.nts.responder import ProtectedRequest
@@ -114,9 +114,11 @@ def test_fields_inside_are_any_octets(plaintext: bytes) -> None:
 
 
 @given(st.lists(fields, max_size=6), st.binary(max_size=60), st.sampled_from(OFFERED))
-def test_no_reply_is_believed_unless_it_was_sealed(chain: list[ExtensionField], end: bytes, algorithm: int) -> None:
+def test_no_reply_is_believed_unless_it_was_sealed(
+    chain: list[ExtensionField], end: bytes, algorithm: Algorithm
+) -> None:
     """Whatever fields hang at a reply, it is refused and leaves no trace."""
-    pair = Pair(OFFERED[0])
+    pair = Pair(algorithm)
     request = pair.request()
     unique_id = Message.parse(request).fields[0]
     for first in ((), (unique_id,)):
@@ -148,9 +150,9 @@ def attempt(pair: Pair, request: bytes) -> ProtectedRequest | None:
 
 
 @given(st.sampled_from(OFFERED), st.lists(st.booleans(), max_size=40), st.integers(0, 2**32))
-def test_cookies_are_never_used_twice(algorithm: int, answered: list[bool], seed: int) -> None:
+def test_cookies_are_never_used_twice(algorithm: Algorithm, answered: list[bool], seed: int) -> None:
     """Whatever is lost, each request has a cookie of its own, and there are never more than eight."""
-    pair = Pair(OFFERED[OFFERED.index(algorithm)])
+    pair = Pair(algorithm)
     random = Random(seed)
     seen = set()
     for number, comes in enumerate(answered):
@@ -169,9 +171,9 @@ def test_cookies_are_never_used_twice(algorithm: int, answered: list[bool], seed
 
 
 @given(st.sampled_from(OFFERED), st.binary(min_size=80, max_size=200))
-def test_any_octets_are_no_cookie(algorithm: int, octets: bytes) -> None:
+def test_any_octets_are_no_cookie(algorithm: Algorithm, octets: bytes) -> None:
     """A server opens nothing that it did not make."""
-    pair = Pair(OFFERED[OFFERED.index(algorithm)])
+    pair = Pair(algorithm)
     keys: SessionKeys | None = pair.keyset.open_cookie(octets)
 
     assert keys is None

@@ -190,15 +190,15 @@ def test_a_server_that_never_answers_is_given_up_after_three_requests() -> None:
     assert talk.association.sent == 3
 
 
-def test_a_server_that_fell_silent_is_given_up_after_eight_requests() -> None:
-    """Eight requests in a row without a reply end the source at the timer after that."""
+def test_a_server_that_fell_silent_is_given_up_after_sixteen_requests() -> None:
+    """Sixteen requests in a row without a reply end the source at the timer after that."""
     talk = Conversation()
     talk.exchange()
-    for _ in range(8):
+    for _ in range(16):
         talk.poll()
         talk.wait()
 
-    assert talk.act_on_poll() == (Reset("no usable reply to the last 8 requests"),)
+    assert talk.act_on_poll() == (Reset("no usable reply to the last 16 requests"),)
 
 
 def test_the_end_names_the_latest_trouble() -> None:
@@ -385,7 +385,7 @@ def test_denied_access_is_forgotten_when_a_good_reply_comes() -> None:
     talk.poll()
     talk.receive(kiss(talk, b"DENY"))
     talk.receive(talk.basic())
-    for _ in range(8):
+    for _ in range(16):
         talk.wait()
         talk.poll()
     (end,) = talk.act_on_poll()

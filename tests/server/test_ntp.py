@@ -11,7 +11,7 @@ from zope.interface.verify import verifyObject
 
 from ntptwist.identifiers import Leap, ReferenceId
 from ntptwist.interfaces import ITimestampedDatagramReceiver
-from ntptwist.server.ntp import LARGEST_LAG, NTPServer
+from ntptwist.server.ntp import LAGS, LARGEST_LAG, NTPServer
 from ntptwist.sim.world import World
 from ntptwist.snapshot import TimeSnapshot
 from ntptwist.timestamp import Timestamp, decode_timestamp
@@ -86,7 +86,7 @@ def test_what_is_no_request_is_not_answered(request_bytes: bytes) -> None:
 
 
 def test_transmit_stamp_learns_how_late_packets_leave() -> None:
-    """The transmit timestamp moves slowly to when packets really leave, and back at once when they leave sooner."""
+    """The transmit timestamp is later than the reading of the clock by the shortest delay of the last few replies."""
     world = World()
     server = serving(world)
 
@@ -97,19 +97,19 @@ def test_transmit_stamp_learns_how_late_packets_leave() -> None:
         sent = decode_timestamp(header.transmit_timestamp, now)
         return sent - decode_timestamp(header.receive_timestamp, now)
 
-    def leave(late: int) -> None:
-        server.datagram_transmitted(Timestamp(server.read_at + late))
+    def leave(*late: int) -> None:
+        for each in late:
+            server.datagram_transmitted(Timestamp(server.read_at + each))
 
     first = lag()
-    leave(16_000)
+    leave(*[16_000] * LAGS)
     grown = lag()
-    leave(16_000)
-    leave(LARGEST_LAG)
-    leave(-5)
-    leave(0)
-    back = lag()
+    leave(*[17_000] * LAGS, LARGEST_LAG, -5)
+    more = lag()
+    leave(*[18_000] * LAGS, 9_000)
+    least = lag()
 
-    assert (first, grown, back) == (0, 4000, 0)
+    assert (first, grown, more, least) == (0, 16_000, 17_000, 9_000)
 
 
 def test_stops_listening() -> None:

@@ -33,12 +33,13 @@ class VirtualDaemon(AbstractContextManager["VirtualDaemon"]):
     """
     The daemon of a configuration in a ``world``, started; in a ``with`` statement it is stopped at its end.
 
-    ``text`` is the TOML text.  No control directory is used, whatever it says.
+    ``text`` is the TOML text.  No control directory is used, whatever it says, and no state directory but the one
+    given here.
     """
 
-    def __init__(self, world: World, text: str) -> None:
+    def __init__(self, world: World, text: str, state_directory: str | None = None) -> None:
         self.world = world
-        config = replace(loads(text, find_driver), control_directory=None)
+        config = replace(loads(text, find_driver), control_directory=None, state_directory=state_directory)
         self.service: Daemon = make_service(
             config,
             world.reactor,

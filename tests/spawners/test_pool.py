@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import gc
 import math
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any
 
 import pytest
-from twisted.internet.task import Clock
 from zope.interface.verify import verifyObject
 
 from ntptwist.algorithm.config import PollLimits
 from ntptwist.config.loader import loads
 from ntptwist.config.value import HostPort
 from ntptwist.errors import ConfigError
-from ntptwist.identifiers import ReferenceId, SourceId, SpawnerId
 from ntptwist.interfaces import IPoolSpawner
 from ntptwist.observe.screens import sources_lines, status_lines
 from ntptwist.observe.state import status_data
 from ntptwist.registry import find_driver
 from ntptwist.sim.server import DENYING, GOOD, SILENT, UNSYNCHRONIZED, Behaviour
 from ntptwist.sim.world import ADDRESSES, World
-from ntptwist.spawners.pool import PoolConfiguration, PoolSpawner
-from ntptwist.spawners.service import REVIEW_INTERVAL, SpawnerService
+from ntptwist.spawners.pool import PoolConfiguration
 from tests.sim.daemon import NEAR, STEADY, VirtualDaemon, open_ports
 
 NAME = "pool.example"
@@ -51,26 +46,6 @@ def pool(world: World) -> Iterator[VirtualDaemon]:
     world.names.add(NAME, *GOODS[:5])
     with VirtualDaemon(world, POOL) as daemon:
         yield daemon
-
-
-class StubSystem:
-    """What a pool without members needs of the system."""
-
-    def new_spawner_id(self) -> SpawnerId:
-        """Give the only id."""
-        return SpawnerId(1)
-
-    def randbytes(self, count: int) -> bytes:
-        """Give octets in the middle: hardly any jitter."""
-        return bytes([127] * count)
-
-    def taken(self) -> frozenset[ReferenceId]:
-        """Nobody is there."""
-        return frozenset()
-
-    def rejected(self) -> dict[SourceId, str]:
-        """Nobody is there."""
-        return {}
 
 
 def behave(world: World, host: str, behaviour: Behaviour) -> None:
@@ -313,11 +288,13 @@ def test_a_pool_of_dead_servers_asks_dns_hourly(world: World) -> None:
         world.add_server(host, SILENT, up=NEAR)
     world.names.add(NAME, *dead)
     with VirtualDaemon(world, POOL) as daemon:
+        early = requests(daemon.run(60).world, dead[0])
         daemon.run(DAY)
 
+        assert 3 * 4 <= early <= 3 * 6
         assert len(world.names.queries) <= 25
         assert requests(world, dead[0]) <= 3 * (11 + DAY / 900)
-        assert open_ports(world) == [] or len(open_ports(world)) <= 4
+        assert len(open_ports(world)) <= 4
 
 
 def test_comes_back_after_a_long_outage(pool: VirtualDaemon, world: World) -> None:
@@ -379,68 +356,6 @@ def test_a_name_server_that_lies(world: World) -> None:
         assert most == 4
         assert len(world.names.queries) == 1
         assert world.network.sent[ADDRESSES[0]] < 1000
-
-
-def objects() -> int:
-    """Give how many objects there are."""
-    gc.collect()
-    return len(gc.get_objects())
-
-
-def test_ten_thousand_failed_sources_leave_memory_as_it_was(world: World) -> None:
-    """Servers that never answer, others each hour and ten thousand in all, leave nothing behind."""
-    with VirtualDaemon(world, POOL + "count = 16") as daemon:
-
-        def let_fail(count: int) -> int:
-            target = world.network.sent[ADDRESSES[0]] + 3 * count
-            while world.network.sent[ADDRESSES[0]] < target:
-                number = world.network.sent[ADDRESSES[0]] // 3
-                world.names.add(NAME, *(f"100.{64 + number // 250 % 64}.{number % 250}.{n}" for n in range(200)))
-                daemon.run(HOUR)
-            return objects()
-
-        before = let_fail(2000)
-        after = let_fail(10_000)
-
-        assert after - before < 500
-        assert len(daemon.rows()) <= 16
-
-
-class NoNames(Clock):
-    """A reactor whose resolver knows no name."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.nameResolver = self
-        self.queries = 0
-
-    def resolveHostName(self, resolutionReceiver: Any, hostName: str, transportSemantics: str) -> None:
-        """Give the empty answer, at once."""
-        self.queries += 1
-        resolutionReceiver.resolutionComplete()
-
-
-def test_ten_thousand_failed_look_ups_leave_memory_as_it_was() -> None:
-    """A name that does not resolve for months leaves nothing behind and is no busy loop."""
-    reactor = NoNames()
-    system = StubSystem()
-    spawner = PoolSpawner(PoolConfiguration(HostPort(NAME, 123), PollLimits()), system, reactor)  # type: ignore[arg-type]
-    service: Any = SpawnerService(spawner, system, reactor, "pool")  # type: ignore[arg-type]
-    service.startService()
-
-    def let_fail(count: int) -> int:
-        target = reactor.queries + count
-        while reactor.queries < target:
-            reactor.advance(REVIEW_INTERVAL)
-        return objects()
-
-    before = let_fail(100)
-    after = let_fail(10_000)
-    service.stopService()
-
-    assert after - before < 100
-    assert reactor.seconds() > 10_000 * 900
-    assert reactor.getDelayedCalls() == []
 
 
 # What it says

@@ -12,6 +12,7 @@ import json
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 from ntptwist.kernel.timex import RealSystem, Timex
@@ -93,6 +94,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=1800)
     parser.add_argument("--delay-us", type=int, default=0)
     parser.add_argument("--jitter-us", type=int, default=0)
+    parser.add_argument("--pulses", action="store_true", help="a pulse at each true second, on /dev/pps0")
     parser.add_argument("--warm-up", default="true", help="a command that reads in what the daemon will need")
     parser.add_argument("command", nargs="+")
     options = parser.parse_args()
@@ -105,7 +107,12 @@ def main() -> None:
     server = ["ip", "netns", "exec", "server", sys.executable, "-m", "tests.vm.reference", "198.51.100.2"]
     with subprocess.Popen(server) as serving:
         time.sleep(3)
-        result = observe(options.command, reference, options.seconds)
+        with ExitStack() as undo:
+            if options.pulses:
+                pulsing = subprocess.Popen([sys.executable, "-m", "tests.vm.pulses"])
+                undo.callback(pulsing.wait)
+                undo.callback(pulsing.terminate)
+            result = observe(options.command, reference, options.seconds)
         serving.terminate()
     Path("/run/out/result.json").write_text(json.dumps(result))
 

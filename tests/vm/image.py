@@ -25,11 +25,12 @@ TOOLS = {
 MODULES = (
     *("virtio_ring", "virtio", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci", "failover"),
     *("netfs", "fscache", "9pnet", "9pnet_virtio", "9p", "overlay", "veth", "sch_netem"),
+    *("parport", "parport_pc", "pps_parport", "pps-ldisc"),
 )
 """Kernel modules in the order of loading; one that a kernel has built in is left out."""
 PATHS = (
     *("drivers/virtio/*", "drivers/net/veth.*", "net/9p/*", "net/core/*", "net/sched/*"),
-    *("fs/9p/*", "fs/netfs/*", "fs/fscache/*", "fs/overlayfs/*"),
+    *("fs/9p/*", "fs/netfs/*", "fs/fscache/*", "fs/overlayfs/*", "drivers/parport/*", "drivers/pps/*"),
 )
 """Where the modules are in the kernels of several years."""
 COMPRESSIONS = ((b"\x28\xb5\x2f\xfd", "zstd"), (b"\x02\x21\x4c\x18", "lz4"), (b"\xfd7zXZ\0", ""), (b"\x1f\x8b\x08", ""))
@@ -50,8 +51,10 @@ def prepare(cache: Path, init: Path) -> None:
     cache.mkdir(parents=True, exist_ok=True)
     (cache / ".gitignore").write_text("*\n")
     install_tools()
-    if not (cache / "modules").exists():
+    stamp, recipe = cache / "modules.stamp", repr((MODULES, PATHS))
+    if not stamp.exists() or stamp.read_text() != recipe:
         _unpack_kernel(cache)
+        stamp.write_text(recipe)
     _make_initrd(cache, init)
     if not (cache / "chrony").exists():
         unpacked = cache / "chrony.new"
@@ -94,6 +97,7 @@ def _unpack_kernel(cache: Path) -> None:
             (modules / f"{name}.ko").write_bytes(lzma.decompress(content) if path.suffix == ".xz" else content)
     shutil.rmtree(tree)
     archive.unlink()
+    shutil.rmtree(cache / "modules", ignore_errors=True)
     modules.rename(cache / "modules")
 
 

@@ -59,6 +59,8 @@ def run(cache: Path, out: Path, command: list[str], directory: Path, timeout_s: 
     qemu += ["-device", "virtio-9p-pci,fsdev=r,mount_tag=hostroot"]
     qemu += ["-fsdev", f"local,id=o,path={out},security_model=none", "-device", "virtio-9p-pci,fsdev=o,mount_tag=out"]
     qemu += ["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
+    # A parallel port, whose interrupt is a pulse: /dev/pps0.
+    qemu += ["-chardev", "null,id=p", "-device", "isa-parallel,chardev=p,iobase=0x378,irq=7"]
     qemu += ["-icount", f"shift={SHIFT},sleep=off", "-rtc", f"clock=vm,base={START}"]
     started, used = time.monotonic(), _cpu_s()
     with subprocess.Popen(qemu, stdin=subprocess.DEVNULL) as machine:

@@ -45,6 +45,10 @@ class Reference:
         """Give the true time, ns, at a moment of CLOCK_MONOTONIC_RAW."""
         return self.true + raw - self.raw + round((raw - self.raw) * self.ppm * 1e-6)
 
+    def raw_at(self, true: int) -> int:
+        """Give the moment of CLOCK_MONOTONIC_RAW, ns, at which true time is this."""
+        return self.raw + round((true - self.true) / (1.0 + self.ppm * 1e-6))
+
     def now(self) -> int:
         """Give the true time, ns."""
         return self.at(_raw())

@@ -6,6 +6,7 @@ usage: python3 tests/vm/run.py [PART...]
 * ``kernel``: the contracts of the clock over a real kernel: steps, frequency, status, leap seconds, refusals.
 * ``chrony``: chronyd steers the machine's clock, which starts half a second and 50 ppm off: the level to reach.
 * ``ntptwist``: the daemon does the same, and is held against chronyd.
+* ``pps``: the contract of a pulse device over a real /dev/pps0, and both daemons again with its pulses, the server far.
 
 Without a part all of them run.  Kernel, tools and chronyd come from Debian's archive and stay in the cache.
 """
@@ -53,8 +54,22 @@ directory = "/run/ntptwist"
 [state]
 directory = "/run/ntptwist-state"
 """
+CHRONY_PPS = """
+refclock PPS /dev/pps0 poll 2 precision 1e-6 refid PPS
+"""
+NTPTWIST_PPS = """
+[[source]]
+mode = "pps"
+path = "/dev/pps0"
+precision = 1e-6
+"""
 STA_UNSYNC = 0x40
-PARTS = ("kernel", "chrony", "ntptwist")
+PARTS = ("kernel", "chrony", "ntptwist", "pps")
+FAR = {"delay_us": 5000, "jitter_us": 1000}
+"""The network of the part with pulses: by the server alone the clock is good to some hundred microseconds."""
+PULSE_DEVIATION_US = 1.0
+PULSE_LATENCY_US = 40.0
+"""What an interrupt is late by in this machine, always the same: nobody can tell it from the true second."""
 TOLERANCE_US = 5.0
 """What two runs of one daemon may differ by."""
 SETTLED_S = 60
@@ -106,33 +121,38 @@ class Laboratory:
         """Run one part."""
         print(f"--- {part}", flush=True)
         if part == "kernel":
-            command = [
-                self.options.python,
-                "-m",
-                "pytest",
-                "-q",
-                "--color=no",
-                "--noconftest",
-                "-p",
-                "no:cacheprovider",
-            ]
-            command += ["-p", "no:pytest_twisted", "-p", "no:hypothesispytest", "tests/vm/guest_kernel.py"]
-            self._run_in_machine(part, command)
+            self._test(part, "tests/vm/guest_kernel.py")
         elif part == "chrony":
-            chronyd = str(self.options.cache / "chrony/usr/sbin/chronyd")
-            configuration = self._write(part, "chrony.conf", CHRONY)
-            self._steer(part, f"{chronyd} --version", [chronyd, "-u", "root", "-d", "-f", configuration])
+            self._steer_chrony(part, CHRONY)
+        elif part == "ntptwist":
+            self._steer_ntptwist(part, NTPTWIST)
         else:
-            twistd = [str(Path(self.options.python).with_name("twistd")), "-n", "--pidfile=", "ntptwist"]
-            configuration = self._write(part, "ntptwist.toml", NTPTWIST)
-            daemon = [*twistd, "-c", configuration]
-            modules = "ntptwist.service, ntptwist.spawners.standard, ntptwist.sources.ntp"
-            reading = [self.options.python, "-c", f"import {modules}"]
-            self._steer(part, f"{shlex.join(daemon)} --check-config; {shlex.join(reading)}", daemon)
+            self._test(part, "tests/vm/guest_pps.py")
+            self._steer_chrony("chrony pps", CHRONY + CHRONY_PPS)
+            self._steer_ntptwist("ntptwist pps", NTPTWIST + NTPTWIST_PPS)
+
+    def _test(self, part: str, file: str) -> None:
+        """Run a file of tests in the machine."""
+        command = [self.options.python, "-m", "pytest", "-q", "--color=no", "--noconftest", "-p", "no:cacheprovider"]
+        self._run_in_machine(part, [*command, "-p", "no:pytest_twisted", "-p", "no:hypothesispytest", file])
+
+    def _steer_chrony(self, part: str, configuration: str) -> None:
+        """Let chronyd steer."""
+        chronyd = str(self.options.cache / "chrony/usr/sbin/chronyd")
+        file = self._write(part, "chrony.conf", configuration)
+        self._steer(part, f"{chronyd} --version", [chronyd, "-u", "root", "-d", "-f", file])
+
+    def _steer_ntptwist(self, part: str, configuration: str) -> None:
+        """Let our daemon steer."""
+        twistd = [str(Path(self.options.python).with_name("twistd")), "-n", "--pidfile=", "ntptwist"]
+        daemon = [*twistd, "-c", self._write(part, "ntptwist.toml", configuration)]
+        modules = "ntptwist.service, ntptwist.spawners.standard, ntptwist.sources.ntp, ntptwist.spawners.pps"
+        reading = [self.options.python, "-c", f"import {modules}"]
+        self._steer(part, f"{shlex.join(daemon)} --check-config; {shlex.join(reading)}", daemon)
 
     def _out(self, part: str) -> Path:
         """Give the directory that is ``/run/out`` in the machine."""
-        out: Path = self.options.cache / f"out-{part}"
+        out: Path = self.options.cache / f"out-{part.replace(' ', '-')}"
         out.mkdir(parents=True, exist_ok=True)
         return out
 
@@ -153,8 +173,12 @@ class Laboratory:
         result = self._out(part) / "result.json"
         result.unlink(missing_ok=True)
         command = [self.options.python, "-m", "tests.vm.guest_steering", "--warm-up", warm_up]
-        for name in ("seconds", "delay_us", "jitter_us"):
-            command += [f"--{name.replace('_', '-')}", str(getattr(self.options, name))]
+        network = {name: getattr(self.options, name) for name in FAR}
+        if part.endswith("pps"):
+            command.append("--pulses")
+            network = FAR
+        for name, value in {"seconds": self.options.seconds, **network}.items():
+            command += [f"--{name.replace('_', '-')}", str(value)]
         self._run_in_machine(part, [*command, "--", *daemon])
         if not result.exists():
             self.faults.append(f"{part} left no result")
@@ -185,6 +209,18 @@ class Laboratory:
             print(f"{label:28}" + "".join(f"{cell:>14}" for cell in cells.values()))
         if "ntptwist" in figures:
             self._judge(figures["ntptwist"], figures.get("chrony"), kernel["ntptwist"])
+        if "ntptwist pps" in figures:
+            self._judge_pulses(figures["ntptwist pps"], kernel["ntptwist pps"])
+
+    def _judge_pulses(self, ours: Figures, kernel: dict[str, int]) -> None:
+        """Note what the daemon should have done better with pulses."""
+        self._expect(
+            {
+                "the kernel is told that it is synchronised": not kernel["status"] & STA_UNSYNC,
+                f"pulses: deviation at most {PULSE_DEVIATION_US} us": ours.deviation_us <= PULSE_DEVIATION_US,
+                f"pulses: mean within {PULSE_LATENCY_US} us": abs(ours.mean_us) <= PULSE_LATENCY_US,
+            }
+        )
 
     def _judge(self, ours: Figures, chrony: Figures | None, kernel: dict[str, int]) -> None:
         """Note what the daemon should have done better; over a network of its own delay the figures only inform."""
@@ -200,6 +236,10 @@ class Laboratory:
                 level, spread = abs(chrony.mean_us) + TOLERANCE_US, chrony.deviation_us + TOLERANCE_US
                 expectations["mean at chronyd's level"] = abs(ours.mean_us) <= level
                 expectations["deviation at chronyd's level"] = ours.deviation_us <= spread
+        self._expect(expectations)
+
+    def _expect(self, expectations: dict[str, bool]) -> None:
+        """Tell which expectations were met, and note those that were not."""
         for expectation, met in expectations.items():
             print(f"{'met' if met else 'NOT MET':8}{expectation}")
             if not met:

@@ -27,12 +27,18 @@ from pathlib import Path
 
 PACKAGES = {
     "bookworm": {"chrony": ("chronyd", "chronyc"), "ntpsec": ("ntpd",), "python3-ntp": ("ntpq",)},
-    "sid": {"chrony": ("chronyd", "chronyc"), "ntpsec": ("ntpd",), "ntpd-rs": ("ntp-daemon", "ntp-ctl")},
+    "sid": {
+        "chrony": ("chronyd", "chronyc"),
+        "ntpsec": ("ntpd",),
+        "ntpd-rs": ("ntp-daemon", "ntp-ctl"),
+        "gpsd": ("gpsd",),
+    },
 }
 """
 What is unpacked of each release, and the programs that run then.
 
-ntpq runs on the machine's own Python and C library, for which the library of the newest release is too new.
+gpsd is of sid only: that of bookworm writes no samples of serial time.  ntpq runs on the machine's own Python and C
+library, for which the library of the newest release is too new.
 """
 PROGRAMS = {
     "chronyd": "chrony/usr/sbin/chronyd",
@@ -41,6 +47,7 @@ PROGRAMS = {
     "ntpq": "ntpsec/usr/bin/ntpq",
     "ntp-daemon": "ntpd-rs/usr/bin/ntp-daemon",
     "ntp-ctl": "ntpd-rs/usr/bin/ntp-ctl",
+    "gpsd": "gpsd/usr/sbin/gpsd",
 }
 _MODULES = "python3-ntp/usr/lib/python3/dist-packages"
 _RECIPE = 1

@@ -87,18 +87,22 @@ def tests(level: str) -> None:
     """
     Run the tests of a level (fast, check, nightly) under coverage, and hold the coverage gates.
 
-    Those that start daemons mostly wait, each in a network of its own, so three of them run at a time.
+    Those that start daemons mostly wait, each in a network of its own, so three of them run at a time.  Those that
+    compute for hours of virtual time would take seven times as long under coverage, and cover nothing new.
     """
     without = "" if level == "nightly" else " and not nightly"
     profile = {"fast": "dev", "check": "ci"}.get(level, level)
     for old in ROOT.glob(".coverage*"):
         old.unlink()
-    pytest = (BIN / "coverage", "run", "-m", "pytest", "-q", "-m")
+    pytest = ("-m", "pytest", "-q", "--dist", "worksteal", "-n")
+    measured = (BIN / "coverage", "run", *pytest)
     with part("tests"):
-        say(*pytest, f"not functional{without}", "-n", "2", "--dist", "worksteal", HYPOTHESIS_PROFILE=profile)
+        say(*measured, "2", "-m", f"not functional and not lengthy{without}", HYPOTHESIS_PROFILE=profile)
     if level != "fast":
         with part("functional tests"):
-            say(*pytest, f"functional{without}", "-n", "3", "--dist", "worksteal", HYPOTHESIS_PROFILE=profile)
+            say(*measured, "3", "-m", f"functional{without}", HYPOTHESIS_PROFILE=profile)
+        with part("scenarios"):
+            say(BIN / "python", *pytest, "2", "-m", f"lengthy{without}")
     say(BIN / "coverage", "combine", "-q")
     say(BIN / "coverage", "report", "--fail-under", "100", "--skip-covered", "--include", PURE)
     if level != "fast":

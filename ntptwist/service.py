@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
@@ -76,6 +77,10 @@ class Daemon(MultiService):
         self._reactor.callLater(0, self._reactor.stop)
 
 
+_reference_id = lru_cache(maxsize=256)(ReferenceId.of_address)
+"""A host's addresses are looked up each minute and seldom change."""
+
+
 def make_clock(settings: ClockSettings) -> IClock:
     """Make the clock that a configuration asks for; touches nothing."""
     system = RealSystem()
@@ -112,7 +117,7 @@ def make_service(
         controller = RecordingController(config.policy, clock, file)
 
     def own_ids() -> frozenset[ReferenceId]:
-        return frozenset(map(ReferenceId.of_address, own_addresses()))
+        return frozenset(map(_reference_id, own_addresses()))
 
     daemon.system = System(reactor, clock, controller, randbytes, own_ids, daemon.fail, config.state_directory)
     if config.control_directory is not None:

@@ -18,10 +18,11 @@ from twisted.application.service import MultiService
 from twisted.logger import LogLevel
 from zope.interface import implementer
 
+from ntptwist.algorithm.book import ends_month
 from ntptwist.algorithm.config import PollLimits, SelectionOptions
 from ntptwist.algorithm.update import ControlUpdate, Decision, DecisionKind
 from ntptwist.errors import ClockError
-from ntptwist.identifiers import ReferenceId, SourceId, SpawnerId
+from ntptwist.identifiers import Leap, ReferenceId, SourceId, SpawnerId
 from ntptwist.interfaces import IClock, IClockController, ISource, ISourceController, ISpawnerService, ISystem
 from ntptwist.log import Logger
 from ntptwist.measurement import Measurement
@@ -41,6 +42,8 @@ LEVELS = {
     DecisionKind.UNSYNCHRONIZED: LogLevel.warn,
 }
 """The level of a decision in the log, where it is not info."""
+
+_LEAP_SECONDS = (Leap.INSERT, Leap.DELETE)
 
 
 @implementer(ISourceController)
@@ -249,11 +252,13 @@ class System(MultiService):
     def _apply(self, update: ControlUpdate) -> None:
         for decision in update.decisions:
             self._tell(decision)
+        news = update.time is not self._time
         self._time = update.time
         if update.stepped:
             for source in list(self._sources.values()):
                 source.clock_stepped(update.stepped)
-        self._tell_kernel()
+        if news:  # the kernel lets maxerror grow by itself: a look at the clock that found nothing need not be told
+            self._tell_kernel()
         self._schedule(update.next_update)
         panic = [decision for decision in update.decisions if decision.kind is DecisionKind.PANIC]
         if panic:
@@ -268,13 +273,15 @@ class System(MultiService):
         self.log.emit(level, "{about}{reason}", about=about, reason=decision.reason, decision=decision)
 
     def _tell_kernel(self) -> None:
-        """Keep STA_UNSYNC, the leap flags, esterror and maxerror true (the kernel lets maxerror grow by itself)."""
+        """Keep STA_UNSYNC, the leap flags, esterror and maxerror true."""
         if not self.clock.steerable:
             return
-        status = self.controller.status()
-        variance = max(self._time.base, 0.0)
-        bound = status.error_bound if status.error_bound is not None else math.inf
-        self.clock.set_status(self._time.leap, math.sqrt(variance), bound)
+        time = self._time
+        leap = time.leap
+        if leap in _LEAP_SECONDS and not ends_month(self.clock.read().local):
+            leap = Leap.NONE  # a kernel that is told would make it at the end of this very day
+        distance = time.root_delay / 2.0 + time.root_dispersion(time.monotonic)
+        self.clock.set_status(leap, math.sqrt(max(time.base, 0.0)), distance)
 
     def _schedule(self, seconds: float) -> None:
         if self._timer is not None and self._timer.active():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from errno import EPERM
@@ -36,6 +35,8 @@ LIMITS = PollLimits()
 MEASUREMENT: Measurement = TwoWayMeasurement(
     *(Timestamp(0),) * 4, Monotonic(0), Leap.NONE, 1, ReferenceId.of_text("GPS"), 0.0, 0.0, -20
 )
+LAST_OF_JUNE = Timestamp(1_782_820_800 * 10**9)
+"""Noon of 30 June 2026."""
 IDLE = ControlUpdate(TimeSnapshot(), 100.0)
 
 
@@ -47,11 +48,12 @@ class StubClock:
 
     def __init__(self) -> None:
         self.statuses: list[tuple[Leap, float, float]] = []
+        self.local = Timestamp(1_000)
         self.refusal: ClockError | None = None
 
     def read(self) -> ClockReading:
         """Give a time."""
-        return ClockReading(Timestamp(1_000), Monotonic(10))
+        return ClockReading(self.local, Monotonic(10))
 
     def set_status(self, leap: Leap, estimated_error: float, maximum_error: float) -> None:
         """Note a status."""
@@ -364,15 +366,39 @@ def test_wakes_the_algorithm_when_it_wants(bench: Bench) -> None:
 # The kernel
 
 
-def test_the_kernel_is_told_after_every_change(bench: Bench) -> None:
-    """Leap indicator and both errors are the ones that hold; without a bound the error is infinite."""
+def test_the_kernel_hears_of_a_leap_second_on_the_last_day(bench: Bench) -> None:
+    """A kernel makes an announced leap second at the next midnight, so it is told on the last day of the month only."""
     _, controller = bench.source(1)
-    bench.controller.state = ControllerStatus(synchronized=True, state="synchronized", error_bound=0.25)
-    bench.controller.update = replace(IDLE, time=TimeSnapshot(leap=Leap.INSERT, stratum=2, base=1e-6))
+    told = []
+    for days in (1, 0):
+        bench.controller.update = replace(IDLE, time=TimeSnapshot(leap=Leap.DELETE, stratum=2))
+        bench.clock.local = Timestamp(LAST_OF_JUNE - days * 86400 * 10**9)
+        controller.measured(MEASUREMENT)
+        told.append(bench.clock.statuses[-1][0])
+
+    assert told == [Leap.NONE, Leap.DELETE]
+
+
+def test_the_kernel_is_told_after_every_change(bench: Bench) -> None:
+    """Leap indicator and both errors are the ones that hold; the largest is the root distance, or 16 s."""
+    _, controller = bench.source(1)
+    time = TimeSnapshot(leap=Leap.INSERT, stratum=2, root_delay=0.25, dispersion=0.5, base=2.0**-20)
+    bench.controller.update = replace(IDLE, time=time)
+    bench.clock.local = LAST_OF_JUNE
     controller.measured(MEASUREMENT)
 
-    assert bench.clock.statuses[0] == (Leap.UNSYNCHRONIZED, 0.0, math.inf)
-    assert bench.clock.statuses[-1] == (Leap.INSERT, math.sqrt(1e-6), 0.25)
+    assert bench.clock.statuses[0] == (Leap.UNSYNCHRONIZED, 0.0, 16.0)
+    assert bench.clock.statuses[-1] == (Leap.INSERT, 2.0**-10, 0.625 + 2.0**-10)
+
+
+def test_the_kernel_is_not_told_what_it_knows(bench: Bench) -> None:
+    """A look at the clock that found nothing is no news: the kernel lets its maximum error grow by itself."""
+    told = []
+    for _ in range(3):
+        bench.reactor.advance(IDLE.next_update)
+        told.append(len(bench.clock.statuses))
+
+    assert told[0] == told[-1]
 
 
 def test_an_observed_clock_is_told_nothing() -> None:

@@ -94,9 +94,17 @@ def combine(
     )
 
 
-def vote_leap(leaps: Iterable[Leap]) -> Leap | None:
-    """Give what a strict majority of those who know says of the leap second; None without one."""
-    votes = [leap for leap in leaps if leap is not Leap.UNSYNCHRONIZED]
+def vote_leap(leaps: Iterable[Leap], listed: Leap | None = None) -> Leap | None:
+    """
+    Give what a strict majority of those who know says of the leap second; None without one.
+
+    What is ``listed`` has a vote too, and breaks a tie.
+    """
+    votes: list[Leap] = [leap for leap in leaps if leap is not Leap.UNSYNCHRONIZED]
+    if listed is not None:
+        votes.append(listed)
+        if 2 * votes.count(listed) == len(votes):
+            return listed
     for leap in (Leap.NONE, Leap.INSERT, Leap.DELETE):
         if 2 * votes.count(leap) > len(votes):
             return leap

@@ -13,6 +13,10 @@ import math
 from dataclasses import dataclass, field
 from enum import Enum
 
+from ntptwist.algorithm.leap import LeapTable
+from ntptwist.identifiers import Leap
+from ntptwist.timestamp import Timestamp
+
 # belief.py, filter.py: the belief about one source, and its bank of hypotheses
 
 INITIAL_WANDER = 1e-17
@@ -84,10 +88,11 @@ LONGER_SIGMAS = 8.0
 LONGER_NOISE = 1.5
 """How far beyond the floor: standard deviations of the floor, plus this share of the noise of both paths."""
 SUSPICION_NOISE = 3.0
+SUSPICION_SPREAD = 4.0
 SUSPICION_POLL = 8
 """One delay that exceeds that by this share of the noise again has quick polls show whether it is a longer route, where
-the next ones would be 2^8 s away or more: twelve samples at 1024 s are 3.4 hours.  Of ordinary delays one in a thousand
-is so long."""
+the next ones would be 2^8 s away or more, unless they differ by more than 4 times the noise, as in congestion: twelve
+samples at 1024 s are 3.4 hours.  Of ordinary delays one in a thousand is so long."""
 SHORTER_SIGMAS = 4.0
 SHORTER_NOISE = 0.1
 """How far below it; the exponential part of the noise never goes below, so less is needed."""
@@ -305,6 +310,7 @@ class SynchronizationPolicy:
     local_stratum: int = 16
     needs_required: bool = False
     profile: Profile = Profile.BALANCED
+    leap_table: LeapTable | None = None
 
     @property
     def agreeing(self) -> int:
@@ -312,3 +318,7 @@ class SynchronizationPolicy:
         if self.minimum_agreeing_sources is not None:
             return self.minimum_agreeing_sources
         return min(3, self.voting_sources // 2 + 1)
+
+    def listed_leap(self, local: Timestamp) -> Leap | None:
+        """Give what the list of leap seconds announces at a time; None without one that knows."""
+        return self.leap_table.announces(local) if self.leap_table is not None else None

@@ -311,7 +311,7 @@ class Controller:
         if measured is not None and judgement.voters and not measured.is_one_way and not measured.poll.in_burst:
             judgement.adapt(measured, time, self._book.integral(time), POLL_RULES[self.policy.profile])
         if judgement.combined is not None:
-            announced = self._knowledge.learn(judgement, now.monotonic)
+            announced = self._knowledge.learn(judgement, now.monotonic, self.policy.listed_leap(now.local))
             if announced is not None:
                 decisions.append(announced)
             moved += self._correct(judgement, now, measured, decisions)

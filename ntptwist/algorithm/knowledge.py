@@ -55,15 +55,19 @@ class ClockKnowledge:
         self.held: Contribution | None = None
         self.leap = Leap.NONE
 
-    def learn(self, judgement: Judgement, monotonic: Monotonic) -> Decision | None:
-        """Take what the sources agree on; tell whether the leap second is another than before."""
+    def learn(self, judgement: Judgement, monotonic: Monotonic, listed: Leap | None = None) -> Decision | None:
+        """
+        Take what the sources agree on; tell whether the leap second is another than before.
+
+        ``listed`` is what a list of leap seconds says of it.
+        """
         best = judgement.used[0]
         self._combination = judgement.combined
         self._reference = _Reference(best.stratum + 1, best.address, best.delay + best.root_delay, best.root_dispersion)
         self.confirmed = monotonic
         if judgement.by_pulses and judgement.combined is not None:
             self.held = _contribution(judgement.combined, best.root_dispersion)
-        leap = vote_leap(source.leap for source in judgement.voters)
+        leap = vote_leap((source.leap for source in judgement.voters), listed)
         if leap is None or leap is self.leap:
             return None
         if self._leapt is not None and monotonic < self._leapt + LEAP_WINDOW * NANOSECONDS:

@@ -22,6 +22,7 @@ from ntptwist.algorithm.config import (
     SHORTER_SAMPLES,
     SHORTER_SIGMAS,
     SUSPICION_NOISE,
+    SUSPICION_SPREAD,
 )
 
 
@@ -53,7 +54,7 @@ class Route:
     def __init__(self) -> None:
         self._recent: list[_Exchange] = []
         self._shorter: list[_Exchange] | None = None
-        self._long: int | None = None
+        self._long: list[float] = []
         self.held_back = False
         self.suspected = False
 
@@ -94,20 +95,19 @@ class Route:
         return None
 
     def _suspect(self, excess: float, longer: float, noise: float) -> None:
-        """Count the long delays since one that was hardly congestion; it is none if they stay as long."""
+        """Collect the long delays since one that was hardly congestion, until they differ as only congestion does."""
         if excess <= longer:
-            self._long = None
-        elif self._long is not None:
-            self._long += 1
-        elif excess > longer + SUSPICION_NOISE * noise:
-            self._long = 1
-        self.suspected = self._long is not None and self._long < LONGER_SAMPLES
+            self._long = []
+        elif self._long or excess > longer + SUSPICION_NOISE * noise:
+            self._long.append(excess)
+        count = len(self._long)
+        self.suspected = 0 < count < LONGER_SAMPLES and max(self._long) - min(self._long) < SUSPICION_SPREAD * noise
 
     def _changed(self, exchanges: list[_Exchange], belief: Belief, noise: float) -> RouteChange:
         least = [min(values) for values in zip(*exchanges, strict=True)]
         difference = least[1] - least[2]
         known = abs(difference) > ONE_SIDED_SIGMAS * math.sqrt(belief.p00) + ONE_SIDED_NOISE * noise
         self._recent = []
-        self._long = None
+        self._long = []
         self.suspected = False
         return RouteChange(least[0], difference / 2.0 if known else 0.0)

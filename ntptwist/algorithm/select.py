@@ -120,38 +120,48 @@ def find_majority(intervals: Sequence[Interval], agreeing: int, groups: Sequence
 
     ``groups`` tells for each interval which vote it is a part of; without it every one is its own.
     """
-    count = len(intervals)
-    keys = range(count) if groups is None else groups
-    sizes = dict.fromkeys(keys, 1) if groups is None else Counter(groups)
-    needed = max(agreeing, len(sizes) // 2 + 1)
-    if count == 0:
+    count = len(intervals) if groups is None else len(set(groups))
+    needed = max(agreeing, count // 2 + 1)
+    if not intervals:
         return Majority(Interval(0.0, 0.0), 0, 0, needed)
-    if count == 1:
+    if len(intervals) == 1:
         return Majority(intervals[0], 1, 1, needed)
     # a low end sorts before a high end at the same place: intervals that only touch do overlap
-    ends = [(low, 0, i) for i, (low, _) in enumerate(intervals)]
-    ends += [(high, 1, i) for i, (_, high) in enumerate(intervals)]
-    ends.sort()
-    holding = dict.fromkeys(sizes, 0)
+    ends = sorted(
+        [(low, 0, i) for i, (low, _) in enumerate(intervals)] + [(high, 1, i) for i, (_, high) in enumerate(intervals)]
+    )
+    common, agree = _common(ends) if groups is None else _common_of_groups(ends, groups)
+    return Majority(common, agree, count, needed)
+
+
+def _common(ends: Sequence[tuple[float, int, int]]) -> tuple[Interval, int]:
+    """Give what most intervals share, and how many do; ``ends`` are sorted (place, whether it is high, which)."""
+    count = agree = 0
+    low = 0.0
+    for place, is_high, _ in ends:
+        count += -1 if is_high else 1
+        if count > agree:
+            agree, low = count, place
+    return Interval(low, min(place for place, is_high, _ in ends if is_high and place >= low)), agree
+
+
+def _common_of_groups(ends: Sequence[tuple[float, int, int]], groups: Sequence[Hashable]) -> tuple[Interval, int]:
+    """Give what most groups hold; a group holds what more than half of its members do."""
+    sizes = Counter(groups)
+    holding: Counter[Hashable] = Counter()
     votes = agree = 0
     low = high = 0.0
     for place, is_high, i in ends:
-        key = keys[i]
-        size = sizes[key]
-        held = holding[key]
-        if is_high:
-            holding[key] = held - 1
-            if 2 * held > size >= 2 * held - 2:
-                if votes == agree and high == math.inf:
-                    high = place
-                votes -= 1
-        else:
-            holding[key] = held + 1
-            if 2 * held <= size < 2 * held + 2:
-                votes += 1
-                if votes > agree:
-                    agree, low, high = votes, place, math.inf
-    return Majority(Interval(low, high), agree, len(sizes), needed)
+        group = groups[i]
+        before = 2 * holding[group] > sizes[group]
+        holding[group] += -1 if is_high else 1
+        change = (2 * holding[group] > sizes[group]) - before
+        if change < 0 and votes == agree:
+            high = min(high, place)
+        votes += change
+        if votes > agree:
+            agree, low, high = votes, place, math.inf
+    return Interval(low, high), agree
 
 
 def find_drifting(frequencies: Sequence[tuple[float, float]]) -> list[float] | None:

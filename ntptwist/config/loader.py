@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NoReturn, get_args
 
 from ntptwist.algorithm.config import PanicThreshold, Profile, SelectionOptions, StepPolicy, SynchronizationPolicy
+from ntptwist.algorithm.leap import LeapTable, parse_leap_table
 from ntptwist.config.lines import locate
 from ntptwist.config.model import ClockSettings, Config, Control, LogLevel, ObservabilitySettings, SourceEntry
 from ntptwist.config.table import Findings, Table
@@ -217,6 +218,7 @@ def read_policy(table: Table, default: SynchronizationPolicy) -> Synchronization
         )
         or None,
         local_stratum=table.integer("local-stratum", default.local_stratum, minimum=1, maximum=16),
+        leap_table=_leap_table(table) or default.leap_table,
         profile=Profile(table.choice("profile", [profile.value for profile in Profile], default.profile.value)),
     )
     table.without_effect(["reference-id"], "serving time is not built yet")
@@ -225,6 +227,23 @@ def read_policy(table: Table, default: SynchronizationPolicy) -> Synchronization
     table.without_effect(["algorithm"], "this daemon's own filter and steering need no tuning")
     table.table("algorithm").accept(_NTPD_RS_ALGORITHM)
     return policy
+
+
+def _leap_table(table: Table) -> LeapTable | None:
+    """Read the list of leap seconds; one that can't be used costs a warning, for the servers announce them too."""
+    path = table.path("leap-seconds-file", None)
+    if path is None:
+        return None
+    try:
+        with Path(path).open("rb") as file:
+            known = parse_leap_table(file.read(LARGEST_FILE).decode("ascii", "replace"))
+    except OSError as error:
+        table.warning("leap-seconds-file", f"is not used: can't be read: {error.strerror}: {path}")
+    except ValueError as error:
+        table.warning("leap-seconds-file", f"is not used: {error}: {path}")
+    else:
+        return known
+    return None
 
 
 def _threshold(table: Table, key: str, default: PanicThreshold) -> PanicThreshold:

@@ -158,7 +158,7 @@ class KernelPPS:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
     def capabilities(self) -> int:
         """See PPSCalls."""

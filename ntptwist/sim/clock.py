@@ -90,11 +90,13 @@ class SimulatedClock:
 
     def read(self) -> ClockReading:
         """Read all axes."""
-        now = self._timeline.now
+        timeline = self._timeline
+        now = timeline.now
         if now != self._read_at and self._waking is None:
-            elapsed = self._timeline.elapsed
+            start = timeline.start
+            elapsed = now - start
             monotonic = elapsed + round(self._phase(elapsed) * NANOSECONDS)
-            local = Timestamp(self._timeline.start + monotonic + self._shift)
+            local = Timestamp(start + monotonic + self._shift)
             self._reading = ClockReading(local, Monotonic(monotonic), self._asleep)
             self._read_at = now
         return self._reading
@@ -174,12 +176,13 @@ class SimulatedClock:
         The wander of the oscillator and later corrections make it wrong by a share of 1e-3 of the time until then at
         most: whoever waits for it has to look again.
         """
-        left = monotonic - self.read().monotonic
+        left = monotonic - self.read()[1]
         rate = 1 + self._ppm * 1e-6
         if self._waking is not None:
             return self._timeline.start + self._waking + math.ceil(left / rate)
-        rate *= 1 + self._oscillator.frequency(self._timeline.elapsed)
-        return self._timeline.now + math.ceil(left / rate)
+        timeline = self._timeline
+        rate *= 1 + self._oscillator.frequency(timeline.now - timeline.start)
+        return timeline.now + math.ceil(left / rate)
 
     def true_offset(self) -> float:
         """Give truth minus local, seconds."""

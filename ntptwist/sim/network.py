@@ -203,7 +203,7 @@ class Network:
             timeline.at(timeline.now, arrive, *arguments)
             return
         path, random, queue = found
-        for delay in path.copies(random, timeline.elapsed / NANOSECONDS, queue):
+        for delay in path.copies(random, (timeline.now - timeline.start) / NANOSECONDS, queue):
             timeline.at(timeline.now + round(delay * NANOSECONDS), arrive, *arguments)
 
     def _arrive(self, source: Endpoint, destination: Endpoint, data: bytes) -> None:

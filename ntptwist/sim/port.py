@@ -10,7 +10,6 @@ returns.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 from errno import EADDRINUSE, EADDRNOTAVAIL, ECONNREFUSED, ENETUNREACH, ENOENT
 from functools import lru_cache
 from ipaddress import ip_address
@@ -127,11 +126,12 @@ class VirtualPort:
 
     def start(self) -> None:
         """Connect the protocol; when that raises, close the socket and raise the same."""
-        with ExitStack() as undo:
-            undo.callback(self._release)
+        try:
             self._protocol.makeConnection(self)
-            undo.pop_all()
-        self._started = True
+            self._started = True
+        finally:
+            if not self._started:
+                self._release()
         if not self._open:  # startProtocol has closed it
             self._stop_protocol()
 

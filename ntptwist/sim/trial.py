@@ -36,6 +36,9 @@ LOOKS = 600
 """So often the trial looks at the daemon; as many columns a plot has."""
 
 
+_OWN = tuple(map(ip_address, ADDRESSES))
+
+
 class Look(NamedTuple):
     """
     What was seen at second ``at``: the error, and what the daemon claimed, all in seconds.
@@ -131,7 +134,7 @@ class Trial:
             world.reactor,
             clock=world.clock,
             randbytes=world.randbytes,
-            own_addresses=lambda: map(ip_address, ADDRESSES),
+            own_addresses=lambda: _OWN,
         )
         service: IService = daemon
         world.start(service)

@@ -12,19 +12,18 @@ from dataclasses import dataclass
 from errno import EADDRNOTAVAIL, EHOSTDOWN, EHOSTUNREACH, ENETDOWN, ENETUNREACH
 from typing import TYPE_CHECKING, Any
 
-from twisted.application.service import Service
-from twisted.internet.defer import Deferred
 from twisted.internet.protocol import DatagramProtocol
 from zope.interface import implementer
 
 from ntptwist.algorithm.config import PollLimits, SelectionOptions
-from ntptwist.identifiers import EndReason, ReferenceId, SourceEnd, SpawnerId
+from ntptwist.identifiers import EndReason, ReferenceId, SpawnerId
 from ntptwist.interfaces import ISource, ISourceController, ISystem, ITimestampedDatagramReceiver
 from ntptwist.log import Logger
 from ntptwist.net.port import timestamped_udp
 from ntptwist.protocol.actions import Action, Demobilize, Dropped, Kissed, Measured, Reset, Send, SetTimer
 from ntptwist.protocol.client import AssociationConfiguration, ClientAssociation
 from ntptwist.snapshot import SourceObservation
+from ntptwist.sources.ending import EndingService
 from ntptwist.timestamp import Monotonic, Timestamp
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ class ServerAddress:
 
 
 @implementer(ISource, ITimestampedDatagramReceiver)
-class NTPSource(Service, DatagramProtocol):
+class NTPSource(EndingService, DatagramProtocol):
     """
     One server, polled until it is stopped or comes to its end.
 
@@ -76,6 +75,7 @@ class NTPSource(Service, DatagramProtocol):
         protection: ClientProtection | None = None,
         options: SelectionOptions | None = None,
     ) -> None:
+        super().__init__()
         self.id = system.new_source_id()
         self.server = server
         self.mode = mode
@@ -89,8 +89,6 @@ class NTPSource(Service, DatagramProtocol):
         self._protection = protection
         self._controller: ISourceController  # from the start on
         self._timer: Any = None
-        self._end: SourceEnd | None = None
-        self._waiters: list[Deferred[SourceEnd]] = []
         self._network_trouble: str | None = None
         self._poll_exponent = configuration.limits.minimum
         self._noticed: tuple[str | None, float] = (None, -NOTICE_INTERVAL)
@@ -103,20 +101,6 @@ class NTPSource(Service, DatagramProtocol):
         address = ReferenceId.of_address(self.server.host)
         self._controller = self._system.register(self, self._spawner, self._limits, address, self._options)
         self._timer = self._reactor.callLater(0, self._poll)
-
-    def stopService(self) -> None:
-        """Stop at once."""
-        super().stopService()
-        self._finish(EndReason.STOPPED, "stopped")
-
-    def when_ended(self) -> Deferred[SourceEnd]:
-        """Return a Deferred that fires with the end of this source."""
-        deferred: Deferred[SourceEnd] = Deferred()
-        if self._end is not None:
-            deferred.callback(self._end)
-        else:
-            self._waiters.append(deferred)
-        return deferred
 
     def clock_stepped(self, delta: int) -> None:  # noqa: ARG002 - whatever its size
         """Drop the request under way, whose T1 lies before the step, and ask again soon: what now is, wants proof."""
@@ -150,7 +134,7 @@ class NTPSource(Service, DatagramProtocol):
 
     def _act(self, actions: tuple[Action, ...]) -> None:
         for action in actions:
-            if self._end is not None:
+            if self.ended:
                 return
             match action:
                 case Send(data):
@@ -165,9 +149,9 @@ class NTPSource(Service, DatagramProtocol):
                 case Dropped(reason):
                     self.log.debug("{source}: dropped: {reason}", source=self.server, reason=reason)
                 case Reset(explanation):
-                    self._finish(EndReason.UNREACHABLE, self._network_trouble or explanation)
+                    self.finish(EndReason.UNREACHABLE, self._network_trouble or explanation)
                 case Demobilize(explanation):
-                    self._finish(EndReason.DEMOBILIZED, explanation)
+                    self.finish(EndReason.DEMOBILIZED, explanation)
         self._notice(self._association.trouble)
 
     def _send(self, data: bytes) -> None:
@@ -184,17 +168,12 @@ class NTPSource(Service, DatagramProtocol):
         if self.transport is not None:
             self.transport.stopListening()
 
-    def _finish(self, reason: EndReason, explanation: str) -> None:
-        if self._end is not None:
-            return
-        self._end = SourceEnd(reason, explanation)
+    def release(self) -> None:
+        """Let go of timer and socket."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         self._close()
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            waiter.callback(self._end)
 
     def _notice(self, trouble: str | None) -> None:
         """Log a trouble that is new, at most once a minute."""
@@ -229,4 +208,4 @@ class NTPSource(Service, DatagramProtocol):
         self._network_trouble = os.strerror(errno)
         self._notice(self._network_trouble)
         if errno in NETWORK_ISSUES and not self._association.reach.is_reachable:
-            self._finish(EndReason.NETWORK_ISSUE, self._network_trouble)
+            self.finish(EndReason.NETWORK_ISSUE, self._network_trouble)

@@ -12,17 +12,16 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from twisted.application.service import Service
-from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from ntptwist.algorithm.config import PollLimits, SelectionOptions
 from ntptwist.config.table import Table
-from ntptwist.identifiers import EndReason, Leap, ReferenceId, SourceEnd, SpawnerId
+from ntptwist.identifiers import Leap, ReferenceId, SpawnerId
 from ntptwist.interfaces import ISource, ISourceController, ISystem
 from ntptwist.log import Logger
 from ntptwist.measurement import OneWayMeasurement
 from ntptwist.snapshot import SourceObservation
+from ntptwist.sources.ending import EndingService
 from ntptwist.timestamp import NANOSECONDS, Monotonic, Timestamp
 
 OLDEST = 10 * NANOSECONDS
@@ -93,7 +92,7 @@ def parse_reference_id(given: Any) -> ReferenceId:
 
 
 @implementer(ISource)
-class OneWaySource(Service):
+class OneWaySource(EndingService):
     """
     A clock of this machine, from ``startService`` until it is stopped or comes to its end.
 
@@ -112,6 +111,7 @@ class OneWaySource(Service):
         spawner: SpawnerId,
         reactor: Any,
     ) -> None:
+        super().__init__()
         self.id = system.new_source_id()
         self.label = name
         self._address = address
@@ -124,8 +124,6 @@ class OneWaySource(Service):
         exponent = max(round(math.log2(self._interval)), 0)
         self._limits = PollLimits(exponent, exponent)
         self._controller: ISourceController | None = None
-        self._end: SourceEnd | None = None
-        self._waiters: list[Deferred[SourceEnd]] = []
         self._received = self._dropped = self._reach = 0
         self._last: Monotonic | None = None
         self._reached = 0.0
@@ -142,20 +140,6 @@ class OneWaySource(Service):
         self._controller = self._system.register(
             self, self._spawner, self._limits, self._settings.reference_id, self._settings.options
         )
-
-    def stopService(self) -> Any:
-        """Stop at once."""
-        super().stopService()
-        self.finish(EndReason.STOPPED, "stopped")
-
-    def when_ended(self) -> Deferred[SourceEnd]:
-        """Return a Deferred that fires with the end of this source."""
-        deferred: Deferred[SourceEnd] = Deferred()
-        if self._end is not None:
-            deferred.callback(self._end)
-        else:
-            self._waiters.append(deferred)
-        return deferred
 
     def clock_stepped(self, delta: int) -> None:  # noqa: ARG002 - whatever its size
         """Be deaf for a while: what comes in now may have happened before the step."""
@@ -177,20 +161,9 @@ class OneWaySource(Service):
 
     # what the kinds of it call
 
-    @property
-    def ended(self) -> bool:
-        """Whether it has come to its end."""
-        return self._end is not None
-
-    def finish(self, reason: EndReason, explanation: str) -> None:
-        """Come to the end, once."""
-        if self._end is not None:
-            return
-        self._end = SourceEnd(reason, explanation)
+    def release(self) -> None:
+        """Take nothing more."""
         self._controller = None
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            waiter.callback(self._end)
 
     def drop(self, reason: str) -> None:
         """Count an event that is of no use, and say why."""

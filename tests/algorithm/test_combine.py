@@ -75,3 +75,11 @@ def test_step_and_doubt_reach_the_combined_estimate() -> None:
 def test_leap_needs_a_strict_majority_of_those_who_know(leaps: list[Leap], vote: Leap | None) -> None:
     """Half is not enough, and who is not synchronized has no vote."""
     assert vote is vote_leap(leaps)
+
+
+def test_a_list_of_leap_seconds_has_one_vote_and_breaks_ties() -> None:
+    """It is outvoted as any source, but where half say what it says it is right."""
+    assert vote_leap([], Leap.INSERT) is Leap.INSERT
+    assert vote_leap([Leap.NONE], Leap.INSERT) is Leap.INSERT
+    assert vote_leap([Leap.NONE, Leap.NONE], Leap.INSERT) is Leap.NONE
+    assert vote_leap([Leap.NONE, Leap.INSERT], Leap.NONE) is Leap.NONE

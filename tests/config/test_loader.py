@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 import stat
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ntptwist.algorithm.config import PanicThreshold, PollLimits, Profile, StepPolicy, SynchronizationPolicy
+from ntptwist.algorithm.leap import LeapSecond, LeapTable
 from ntptwist.config.loader import LARGEST_FILE, load, loads
 from ntptwist.config.model import ClockSettings, Config, ObservabilitySettings, SourceEntry
 from ntptwist.config.value import HostPort
@@ -416,3 +418,23 @@ def test_an_enormous_file(tmp_path: Path) -> None:
 
     assert largest.sources == ()
     assert (f"{path}: is longer than 1048576 octets",) == caught.value.problems
+
+
+def test_a_list_of_leap_seconds(tmp_path: Path) -> None:
+    """The list is read with the configuration; one that can't be used costs a warning and no start."""
+    file = tmp_path / "leap-seconds.list"
+    text = f'{SOURCE}[synchronization]\nleap-seconds-file = "{file}"\n'
+    missing = loads(text, find_driver, "f.toml")
+    file.write_text("#@ 3707596800\n2272060800 10\n#h c3b49b67 0 0 0 0\n")
+    changed = loads(text, find_driver, "f.toml")
+    digits = hashlib.sha1(b"3707596800227206080010", usedforsecurity=False).digest()
+    words = " ".join(digits[i : i + 4].hex() for i in range(0, 20, 4))
+    file.write_text(f"#@ 3707596800\n2272060800 10\n#h {words}\n")
+    whole = loads(text, find_driver, "f.toml")
+    key = "f.toml:5: synchronization.leap-seconds-file: is not used:"
+
+    assert missing.warnings == (f"{key} can't be read: No such file or directory: {file}",)
+    assert changed.warnings == (f"{key} its hash is missing or wrong: {file}",)
+    assert whole.warnings == ()
+    assert (missing.policy.leap_table, changed.policy.leap_table) == (None, None)
+    assert whole.policy.leap_table == LeapTable((LeapSecond(63_072_000, 10),), 1_498_608_000)

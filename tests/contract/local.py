@@ -52,8 +52,6 @@ class LocalLifecycleContract:
 
     wanted = 1
     """The number of sources of one entry."""
-    ends = True
-    """Whether such a source can come to its end by itself."""
 
     def spawner(self, daemon: VirtualDaemon) -> ISpawner:
         """Make a spawner whose receiver is at work."""
@@ -65,10 +63,6 @@ class LocalLifecycleContract:
 
     def allow(self) -> None:
         """Let attempts succeed again."""
-        raise NotImplementedError
-
-    def cut(self) -> None:
-        """Take away what the sources that there are depend on; attempts are hindered too."""
         raise NotImplementedError
 
     @pytest.fixture
@@ -116,45 +110,12 @@ class LocalLifecycleContract:
         assert float(late.rpartition(" in ")[2].removesuffix(" s")) > 0
         assert life.told == []
 
-    def test_every_end_reaches_the_spawner(self, started: Life) -> None:
-        """When its device or daemon goes away each source ends, once, with an explanation for people."""
-        if not self.ends:
-            pytest.skip("such a source has no end of its own")
-        before = [source.id for source in started.sources]
-        self.cut()
-        started.daemon.run(5)
-
-        assert sorted(before) == sorted(source for source, _ in started.told)
-        assert all(end.reason is EndReason.UNREACHABLE and end.explanation for _, end in started.told)
-
-    def test_an_end_leads_to_a_new_source(self, started: Life) -> None:
-        """When the device or daemon is back there are new sources, within the back-off."""
-        if not self.ends:
-            pytest.skip("such a source has no end of its own")
-        before = [source.id for source in started.sources]
-        self.cut()
-        started.daemon.run(30)
-        self.allow()
-        started.run_until_heard(60)
-
-        assert self.wanted == len(started.sources)
-        assert not {source.id for source in started.sources} & set(before)
-
-    def test_an_ended_source_leaves_every_snapshot(self, started: Life) -> None:
-        """What has ended is seen nowhere: not among the sources, not by the algorithm."""
+    def test_a_stopped_source_leaves_every_snapshot(self, started: Life) -> None:
+        """What was stopped is seen nowhere: not among the sources, not by the algorithm."""
         before = started.sources
-        if self.ends:
-            self.cut()
-            started.daemon.run(5)
-        else:
-            started.service.stopService()
-        controller = started.daemon.system.controller
+        started.service.stopService()
 
-        assert all(source.parent is None for source in before)
-        assert started.daemon.rows() == []
-        for source in before:
-            assert controller.estimate(source.id) == SourceEstimate()
-            assert source.id not in controller.status().used
+        gone(started, before)
 
     def test_silence_is_no_end(self, started: Life) -> None:
         """A source that hears nothing any more is still there, and its register tells."""
@@ -218,3 +179,51 @@ class LocalLifecycleContract:
 
         assert all(started.daemon.system.controller.estimate(source) == SourceEstimate() for source in before)
         assert not set(before) & {row.id for row in started.daemon.rows()}
+
+
+class EndingLifecycleContract(LocalLifecycleContract):
+    """What holds for those of them whose sources can come to an end by themselves."""
+
+    def cut(self) -> None:
+        """Take away what the sources that there are depend on; attempts are hindered too."""
+        raise NotImplementedError
+
+    def test_every_end_reaches_the_spawner(self, started: Life) -> None:
+        """When its device or daemon goes away each source ends, once, with an explanation for people."""
+        before = [source.id for source in started.sources]
+        self.cut()
+        started.daemon.run(5)
+
+        assert sorted(before) == sorted(source for source, _ in started.told)
+        assert all(end.reason is EndReason.UNREACHABLE and end.explanation for _, end in started.told)
+
+    def test_an_end_leads_to_a_new_source(self, started: Life) -> None:
+        """When the device or daemon is back there are new sources, within the back-off."""
+        before = [source.id for source in started.sources]
+        self.cut()
+        started.daemon.run(30)
+        self.allow()
+        started.run_until_heard(60)
+
+        assert self.wanted == len(started.sources)
+        assert not {source.id for source in started.sources} & set(before)
+
+    def test_an_ended_source_leaves_every_snapshot(self, started: Life) -> None:
+        """What has ended is seen nowhere: not among the sources, not by the algorithm."""
+        before = started.sources
+        self.cut()
+        started.daemon.run(5)
+
+        gone(started, before)
+
+
+def gone(life: Life, sources: list[Any]) -> None:
+    """Assert that nothing is left of sources."""
+    controller = life.daemon.system.controller
+
+    assert sources
+    assert all(source.parent is None for source in sources)
+    assert life.daemon.rows() == []
+    for source in sources:
+        assert controller.estimate(source.id) == SourceEstimate()
+        assert source.id not in controller.status().used

@@ -318,6 +318,7 @@ def test_the_trace_has_no_error_while_the_machine_sleeps() -> None:
     assert all(math.isnan(offset) for offset in offsets[3:6])
 
 
+@pytest.mark.nightly
 def test_keeps_time_for_a_month() -> None:
     """After 30 days of steering the readings are still whole nanoseconds that agree with the trace."""
     timeline, clock = make_clock(OscillatorModel(20e-6, 1e-9), offset=0.01)

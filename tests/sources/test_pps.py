@@ -369,12 +369,14 @@ async def test_an_emulated_device_drives_a_source() -> None:
     assert seen.dropped + seen.received == 1
 
 
-def test_a_memory_clock_is_no_wall_clock() -> None:
-    """The emulated device needs nothing but a clock and a way to let time pass."""
+def test_the_other_edge_ends_a_wait_too() -> None:
+    """A device that captures both edges tells each pulse twice, and needs nothing but a clock."""
     system = MemorySystem()
     device = PulseDevice(EmulatedPPS(system.realtime, lambda s: system.advance(round(s * NANOSECONDS))), "emulated")
 
-    assert [1, 2, 3] == [pulse.sequence for _ in range(3) if (pulse := device.wait(1.5)) is not None]
+    pulses = [device.wait(1.5) for _ in range(5)]
+
+    assert [None, 1, 1, 2, 2] == [pulse and pulse.sequence for pulse in pulses]
 
 
 def test_a_device_that_is_not_there() -> None:

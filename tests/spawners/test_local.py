@@ -16,7 +16,7 @@ from ntptwist.sim.world import World
 from ntptwist.spawners.gpsd import GpsdSpawner
 from ntptwist.spawners.pps import PPSSpawner
 from ntptwist.spawners.sock import SockSpawner
-from tests.contract.local import LocalLifecycleContract
+from tests.contract.local import EndingLifecycleContract, LocalLifecycleContract
 from tests.sim.daemon import VirtualDaemon
 from tests.sources.gpsd import VirtualGpsd
 
@@ -33,8 +33,6 @@ GPSD = 'mode = "gpsd"\n'
 
 class TestSock(LocalLifecycleContract):
     """A socket that a feeder writes to: it ends only when it is stopped."""
-
-    ends = False
 
     def spawner(self, daemon: VirtualDaemon) -> ISpawner:
         """Make a spawner and a feeder."""
@@ -70,7 +68,7 @@ class TestSock(LocalLifecycleContract):
         self._receiver.feeds = lambda _: NOTHING
 
 
-class TestPPS(LocalLifecycleContract):
+class TestPPS(EndingLifecycleContract):
     """A pulse device, which can be pulled out."""
 
     def spawner(self, daemon: VirtualDaemon) -> ISpawner:
@@ -94,7 +92,7 @@ class TestPPS(LocalLifecycleContract):
         self._receiver.pulses = lambda _: NOTHING
 
 
-class TestGpsd(LocalLifecycleContract):
+class TestGpsd(EndingLifecycleContract):
     """A gpsd that is connected to, with two sources in one connection."""
 
     wanted = 2

@@ -436,6 +436,7 @@ class StubSystem:
         return bytes([127] * count)
 
 
+@pytest.mark.nightly
 def test_ten_thousand_failures_take_no_memory() -> None:
     """A server that fails for months, in words that change, is asked every 17 minutes and leaves nothing behind."""
     attempts = 0

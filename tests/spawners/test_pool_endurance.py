@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from typing import Any
 
+import pytest
 from twisted.internet.task import Clock
 
 from ntptwist.algorithm.config import PollLimits
@@ -46,6 +47,7 @@ def objects() -> int:
     return len(gc.get_objects())
 
 
+@pytest.mark.nightly
 def test_ten_thousand_failed_sources_leave_memory_as_it_was() -> None:
     """Servers that never answer, others each hour and ten thousand in all, leave nothing behind."""
     world = World(1, offset=0.0)

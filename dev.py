@@ -85,28 +85,33 @@ def lint() -> None:
 
 def tests(level: str) -> None:
     """
-    Run the tests of a level (fast, check, nightly) under coverage, and hold the coverage gates.
+    Run the tests of a level: fast, check or nightly.
 
-    Those that start daemons mostly wait, each in a network of its own, so three of them run at a time.  Those that
-    compute for hours of virtual time would take seven times as long under coverage, and cover nothing new.
+    Coverage doubles the time, so the fast level goes without; the others hold its gates.  Tests that start daemons
+    mostly wait, each in a network of its own, so three of them run at a time.  Those that compute for hours of virtual
+    time would take seven times as long under coverage, and cover nothing new.
     """
     without = "" if level == "nightly" else " and not nightly"
-    profile = {"fast": "dev", "check": "ci"}.get(level, level)
+    pytest = ("-m", "pytest", "-q", "--dist", "worksteal", "-n")
+    if level == "fast":
+        with part("tests"):
+            say(
+                BIN / "python", *pytest, "2", "-m", f"not functional and not lengthy{without}", HYPOTHESIS_PROFILE="dev"
+            )
+        return
     for old in ROOT.glob(".coverage*"):
         old.unlink()
-    pytest = ("-m", "pytest", "-q", "--dist", "worksteal", "-n")
+    profile = "ci" if level == "check" else level
     measured = (BIN / "coverage", "run", *pytest)
     with part("tests"):
         say(*measured, "2", "-m", f"not functional and not lengthy{without}", HYPOTHESIS_PROFILE=profile)
-    if level != "fast":
-        with part("functional tests"):
-            say(*measured, "3", "-m", f"functional{without}", HYPOTHESIS_PROFILE=profile)
-        with part("scenarios"):
-            say(BIN / "python", *pytest, "2", "-m", f"lengthy{without}")
+    with part("functional tests"):
+        say(*measured, "3", "-m", f"functional{without}", HYPOTHESIS_PROFILE=profile)
+    with part("scenarios"):
+        say(BIN / "python", *pytest, "2", "-m", f"lengthy{without}")
     say(BIN / "coverage", "combine", "-q")
     say(BIN / "coverage", "report", "--fail-under", "100", "--skip-covered", "--include", PURE)
-    if level != "fast":
-        say(BIN / "coverage", "report", "--fail-under", str(COVERAGE_MINIMUM), "--skip-covered")
+    say(BIN / "coverage", "report", "--fail-under", str(COVERAGE_MINIMUM), "--skip-covered")
 
 
 def docs() -> None:

@@ -17,7 +17,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures import wait as wait_for
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import ntptwist
 from ntptwist.errors import NTPTwistError
@@ -120,7 +120,7 @@ def _results(
 ) -> Iterator[tuple[Scenario, list[Report]]]:
     """Run everything, in this process or in several, and give the reports of one scenario after the other."""
     work = [(scenario, seed) for scenario in scenarios for seed in wanted or scenario.seeds]
-    bar = Bar(sum(scenario.duration for scenario, _ in work))
+    bar = Bar(sum(scenario.duration for scenario, _ in work), sys.stderr)
     if min(jobs, len(work)) <= 1:
         for scenario in scenarios:
             yield scenario, [run(scenario, seed, bar.add) for seed in wanted or scenario.seeds]
@@ -157,13 +157,14 @@ def _count(seconds: float) -> None:
 
 
 class Bar:
-    """A line that shows how far all runs together are, if standard error is a terminal."""
+    """A line that shows how far all runs together are, where the output is a terminal."""
 
-    def __init__(self, total: float) -> None:
+    def __init__(self, total: float, output: TextIO) -> None:
         self._total = total
         self._passed = 0.0
         self._drawn = ""
-        self._live = sys.stderr.isatty()
+        self._output = output
+        self._live = output.isatty()
 
     def add(self, seconds: float) -> None:
         """Note that so many simulated seconds have passed."""
@@ -176,12 +177,12 @@ class Bar:
         line = f"[{'#' * int(share * BAR):<{BAR}}] {share:4.0%} of {self._total / 86400:.1f} days"
         if self._live and line != self._drawn:
             self._drawn = line
-            print(f"\r{line}", end="", file=sys.stderr, flush=True)
+            print(f"\r{line}", end="", file=self._output, flush=True)
 
     def erase(self) -> None:
         """Make room for a line of text."""
         if self._drawn:
-            print(f"\r{'':{len(self._drawn)}}\r", end="", file=sys.stderr, flush=True)
+            print(f"\r{'':{len(self._drawn)}}\r", end="", file=self._output, flush=True)
             self._drawn = ""
 
 

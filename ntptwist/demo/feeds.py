@@ -7,7 +7,6 @@ Both tell this machine's own time, the samples with the scatter of a serial line
 from __future__ import annotations
 
 import socket
-import struct
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -21,14 +20,13 @@ from ntptwist.interfaces import IPPSDevice, ISpawner, ISystem
 from ntptwist.kernel.pps import Edge, EmulatedPPS, PulseDevice
 from ntptwist.registry import SourceDriver, find_driver
 from ntptwist.spawners.pps import PPSSpawner
-from ntptwist.wire.sock import MAGIC
+from ntptwist.timestamp import Timestamp
+from ntptwist.wire.sock import SockSample
 
 SERIAL_SCATTER = 1e-3
 """Standard deviation of a serial line's samples, seconds."""
 PULSE_SCATTER_NS = 1000
 DEVICE = "/dev/pps.demo"
-
-_SAMPLE = struct.Struct("=qqdiiii")
 
 
 class GpsdFeed(Service):
@@ -52,9 +50,7 @@ class GpsdFeed(Service):
             self._call.stop()
 
     def _write(self) -> None:
-        seconds, nanoseconds = divmod(time.time_ns(), 10**9)
-        offset = self._random.gauss(0.0, SERIAL_SCATTER)
-        sample = _SAMPLE.pack(seconds, nanoseconds // 1000, offset, 0, 0, 0, MAGIC)
+        sample = SockSample(Timestamp(time.time_ns()), self._random.gauss(0.0, SERIAL_SCATTER)).serialize()
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as feeding:
             feeding.settimeout(0.0)
             with suppress(OSError):  # the daemon is not listening (yet): gpsd would try again with its next fix too

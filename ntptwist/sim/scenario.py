@@ -39,6 +39,21 @@ class NamePlan:
 
 
 @dataclass(frozen=True, slots=True)
+class ReceiverPlan:
+    """
+    A GPS receiver beside the machine: samples to a socket at ``path`` and pulses, with their standard deviations.
+
+    In an outage (from, to) the one or the other is silent.
+    """
+
+    path: str = "/run/gps.sock"
+    sample_jitter: float = 1e-3
+    pulse_jitter: float = 1e-6
+    sample_outages: tuple[tuple[float, float], ...] = ()
+    pulse_outages: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ForeignStep:
     """Somebody else moves the clock by ``seconds``."""
 
@@ -149,6 +164,7 @@ class Scenario:
     oscillator: OscillatorModel = field(default_factory=OscillatorModel)
     servers: tuple[ServerPlan, ...] = ()
     names: tuple[NamePlan, ...] = ()
+    receiver: ReceiverPlan | None = None
     events: tuple[Event, ...] = ()
     limits: Limits = field(default_factory=Limits)
     nightly: bool = False

@@ -31,6 +31,7 @@ from ntptwist.sim.scenario import (
     LeapSecond,
     Limits,
     NamePlan,
+    ReceiverPlan,
     Refuse,
     Restart,
     Scenario,
@@ -93,6 +94,7 @@ def loads(text: str, find_driver: FindDriver, path: str = "<text>") -> Scenario:
         offset=world.number("offset", 0.01, minimum=-1e9, maximum=1e9),
         oscillator=_oscillator(world.table("oscillator")),
         servers=servers,
+        receiver=_receiver(root.table("receiver")) if root.holds_table("receiver") else None,
         names=tuple(_name(table) for table in root.tables("name")),
         events=tuple(event for table in root.tables("event") if (event := _event(table, duration)) is not None),
         limits=_limits(root.table("limits"), duration, tuple(server.address for server in servers)),
@@ -220,6 +222,17 @@ def _name(table: Table) -> NamePlan:
         name=table.text("name"),
         addresses=table.parsed("addresses", lambda given: tuple(map(_address, value.strings(given))), ..., ()),
         delay=table.number("delay", 0.0, minimum=0, infinite=True),
+    )
+
+
+def _receiver(table: Table) -> ReceiverPlan:
+    default = ReceiverPlan()
+    return ReceiverPlan(
+        path=table.path("path", default.path),
+        sample_jitter=table.number("sample-jitter", default.sample_jitter, minimum=0),
+        pulse_jitter=table.number("pulse-jitter", default.pulse_jitter, minimum=0),
+        sample_outages=tuple((since, until) for since, until in _rows(table, "sample-outages", 2)),
+        pulse_outages=tuple((since, until) for since, until in _rows(table, "pulse-outages", 2)),
     )
 
 

@@ -8,20 +8,26 @@ the daemon claims and at the truth; looking changes nothing, so the figures are 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from twisted.application.service import IService
+from zope.interface import implementer
 
+from ntptwist.config.table import Table
+from ntptwist.interfaces import ISourceDriver, ISpawner, ISystem
+from ntptwist.registry import find_driver
 from ntptwist.service import Daemon, make_service
+from ntptwist.sim.receiver import NOTHING, ON_TIME, Receiver
 from ntptwist.sim.scenario import (
     Disconnect,
     ForeignStep,
     LeapSecond,
+    ReceiverPlan,
     Refuse,
     Restart,
     Scenario,
@@ -30,6 +36,7 @@ from ntptwist.sim.scenario import (
 from ntptwist.sim.trace import Statistics
 from ntptwist.sim.world import ADDRESSES, World
 from ntptwist.snapshot import SystemSnapshot
+from ntptwist.spawners.pps import PPSConfiguration, PPSSpawner
 from ntptwist.timestamp import NANOSECONDS
 
 LOOKS = 600
@@ -95,6 +102,8 @@ class Trial:
         if self._restarts:
             state = cleanup.enter_context(TemporaryDirectory(prefix="ntptwist-lab-"))
         self._config = replace(scenario.config, control_directory=None, state_directory=state)
+        receiver = scenario.receiver
+        self._find_driver = find_driver if receiver is None else _with_pulses(self._world, receiver, seed)
         self._exit_status = 0
         self._looks: list[Look] = []
         self._seen = 0
@@ -135,6 +144,7 @@ class Trial:
             clock=world.clock,
             randbytes=world.randbytes,
             own_addresses=lambda: _OWN,
+            find_driver=self._find_driver,
         )
         service: IService = daemon
         world.start(service)
@@ -203,8 +213,8 @@ def _share(held: list[bool]) -> float:
 
 
 def _host(address: str) -> str:
-    """Give the literal address of ``address:port``."""
-    return address.rpartition(":")[0].strip("[]")
+    """Give the literal address of ``address:port``; the path of a clock of this machine."""
+    return address if address.startswith("/") else address.rpartition(":")[0].strip("[]")
 
 
 def _world(scenario: Scenario, seed: int) -> World:
@@ -217,6 +227,41 @@ def _world(scenario: Scenario, seed: int) -> World:
     for name in scenario.names:
         world.names.add(name.name, *name.addresses, delay=name.delay)
     return world
+
+
+def _with_pulses(world: World, plan: ReceiverPlan, seed: int) -> Callable[[str], ISourceDriver]:
+    """Set up a receiver; give what finds drivers, among them one for its pulses instead of a device's."""
+    receiver = Receiver(world, plan.path, plan.sample_jitter, plan.pulse_jitter, seed)
+    receiver.feeds = lambda second: _on_time(second, plan.sample_outages)
+    receiver.pulses = lambda second: _on_time(second, plan.pulse_outages)
+
+    def find(mode: str) -> ISourceDriver:
+        return PulseDriver(receiver) if mode == PulseDriver.name else find_driver(mode)
+
+    return find
+
+
+def _on_time(second: int, outages: Iterable[tuple[float, float]]) -> Sequence[float]:
+    return NOTHING if any(since <= second < until for since, until in outages) else ON_TIME
+
+
+@implementer(ISourceDriver)
+class PulseDriver:
+    """The driver of a receiver's pulses, in the place of that of a device of this machine."""
+
+    name = "pps"
+    description = "the pulses of a virtual receiver"
+
+    def __init__(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+
+    def configure(self, table: Table) -> PPSConfiguration:
+        """Read one table, as the real driver does."""
+        return PPSSpawner.configure(table)
+
+    def spawner(self, configuration: PPSConfiguration, system: ISystem, reactor: Any) -> ISpawner:
+        """Make the real spawner with the receiver's device."""
+        return PPSSpawner(configuration, system, reactor, self._receiver.open_device, self._receiver.threads)
 
 
 def _prepare(world: World, event: object) -> None:

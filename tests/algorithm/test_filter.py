@@ -212,6 +212,7 @@ def test_prediction_subtracts_the_correction_that_was_applied() -> None:
     assert variance > path.filter.p00
 
 
+@pytest.mark.lengthy
 def test_twenty_thousand_exchanges_keep_a_sound_belief() -> None:
     """The covariance survives a long run of quick polls."""
     path = Path()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import pytest
 
-from ntptwist.cli.lab import main
+from ntptwist.cli.lab import Bar, main
 
 SCENARIO = """
 title = "one server"
@@ -45,6 +46,32 @@ def test_figures_of_every_seed_and_their_median(tmp_path: Path, capsys: pytest.C
     assert lines[1].split()[:3] == ["seed", "RMS", "maximum"]
     assert [line.split()[0] for line in lines[2:5]] == ["1", "2", "median"]
     assert any("stepped forward  (seed 2)" in line for line in lines)
+
+
+class Terminal(io.StringIO):
+    """What is printed on a terminal."""
+
+    def isatty(self) -> bool:
+        """It is one."""
+        return True
+
+
+def test_a_bar_shows_the_progress() -> None:
+    """On a terminal one line tells how far it is, and makes room for the figures; elsewhere there is none."""
+    terminal, file = Terminal(), io.StringIO()
+    for output in (terminal, file):
+        bar = Bar(864_000, output)
+        bar.add(216_000)
+        bar.add(0)
+        bar.show(864_000)
+        bar.erase()
+        bar.erase()
+    drawn = [line.strip() for line in terminal.getvalue().split("\r")]
+
+    assert drawn[1] == f"[{'#' * 10}{' ' * 30}]  25% of 10.0 days"
+    assert drawn[2].endswith("100% of 10.0 days")
+    assert drawn[3:] == ["", ""]
+    assert file.getvalue() == ""
 
 
 def test_several_processes_give_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

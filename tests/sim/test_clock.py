@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from fractions import Fraction
 
 import pytest
 
+from ntptwist.errors import ClockError
 from ntptwist.identifiers import Leap
 from ntptwist.sim.clock import KERNEL_UNIT, SimulatedClock
 from ntptwist.sim.oscillator import Oscillator, OscillatorModel, Sine
@@ -106,6 +108,27 @@ def test_remembers_what_the_kernel_was_told() -> None:
     assert clock.status is not None
     assert (clock.status.leap, clock.status.estimated_error, clock.status.maximum_error) == (Leap.NONE, 1e-6, 1e-3)
     assert clock.tai_offset == 37
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda clock: clock.step(1),
+        lambda clock: clock.set_frequency(1.0),
+        lambda clock: clock.set_status(Leap.NONE, 0.0, 0.0),
+        lambda clock: clock.set_tai_offset(37),
+    ],
+)
+def test_may_refuse_every_change(change: Callable[[SimulatedClock], object]) -> None:
+    """As without the privilege, each call that would change the clock fails, and reading goes on."""
+    timeline, clock = make_clock()
+    clock.refuses = True
+    with pytest.raises(ClockError, match="Operation not permitted"):
+        change(clock)
+    timeline.run_for(1.0)
+
+    assert (clock.steps, clock.frequency(), clock.status, clock.tai_offset) == (0, 0.0, None, None)
+    assert clock.read().local == timeline.now
 
 
 def test_counts_its_own_steps_only() -> None:

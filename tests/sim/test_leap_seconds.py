@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path as File
 
+import pytest
+
 from ntptwist.identifiers import Leap
 from ntptwist.sim.network import Path
 from ntptwist.sim.oscillator import OscillatorModel
@@ -13,6 +15,8 @@ from ntptwist.sim.timeline import Timeline
 from ntptwist.sim.world import World
 from ntptwist.timestamp import EPOCH_OFFSET, NANOSECONDS, Timestamp
 from tests.sim.daemon import STEADY, VirtualDaemon
+
+pytestmark = pytest.mark.lengthy
 
 NEAR = Path(1e-3, 1e-4)
 NOON = Timestamp(Timeline().start + (180 * 86400 + 43_200) * NANOSECONDS)

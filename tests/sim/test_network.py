@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -275,3 +276,15 @@ def test_routes() -> None:
     network.connected = False
 
     assert not network.has_route("198.51.100.1")
+
+
+def test_a_slow_queue_delays_neighbours_alike() -> None:
+    """With a correlation of 100 s packets a second apart meet much the same queue, those minutes apart another one."""
+    quick = send_each_second(Path(1.0, 1e-3), 2000).delays
+    slow = send_each_second(Path(1.0, 1e-3, correlation=100.0), 2000).delays
+    steps = [sum(abs(a - b) for a, b in pairwise(delays)) / 1999 for delays in (quick, slow)]
+
+    assert steps[1] < steps[0] / 20
+    assert min(slow) >= 1.0
+    assert 0.5e-3 < sum(slow) / 2000 - 1.0 < 2e-3
+    assert slow == send_each_second(Path(1.0, 1e-3, correlation=100.0), 2000).delays

@@ -73,6 +73,15 @@ def test_calls_later(machine: Machine) -> None:
     assert states == [True, True, False]
 
 
+def test_time_goes_on_in_the_shortest_wait(machine: Machine) -> None:
+    """Who waits for the rest of a moment, however short, sees the moment come: 1e-12 s are not no time."""
+    made: list[float] = []
+    machine.reactor.callLater(1e-12, lambda: made.append(machine.reactor.seconds()))
+    machine.timeline.run_for(1.0)
+
+    assert made == [1e-9]
+
+
 @pytest.mark.parametrize("delay", [-1.0, -1e-9, float("nan")])
 def test_refuses_what_is_past(machine: Machine, delay: float) -> None:
     """A delay below zero is an error of the program, as in a real reactor."""

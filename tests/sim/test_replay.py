@@ -8,13 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from zope.interface.verify import verifyObject
 
+from ntptwist.algorithm.config import PollLimits, SynchronizationPolicy
 from ntptwist.errors import ConfigError
-from ntptwist.observe.record import RecordFile
+from ntptwist.identifiers import ReferenceId, SourceId
+from ntptwist.interfaces import IClockController
+from ntptwist.observe.record import RecordFile, RecordingController
 from ntptwist.registry import find_driver
 from ntptwist.sim.replay import ReplayError, read_record, replay, settings
 from ntptwist.sim.scenario_file import loads
 from ntptwist.sim.trial import Report, run
+from ntptwist.sim.world import World
 
 WORLD = """
 [world]
@@ -235,6 +240,29 @@ def test_files_are_exchanged_when_they_are_full(tmp_path: Path) -> None:
     assert sorted(sizes) == ["record", "record.1"]
     assert max(sizes.values()) < 1100
     assert numbers == list(range(numbers[0], 100))
+
+
+def test_a_daemon_whose_record_was_full(tmp_path: Path) -> None:
+    """The recorder begins a new file by itself; two files are replayed as one run, and the newest one alone nearly."""
+    world = World(1)
+    file = RecordFile(str(tmp_path / "record"), largest=30_000)
+    file.startService()
+    controller = RecordingController(SynchronizationPolicy(), world.clock, file)
+    controller.add_source(SourceId(1), PollLimits(), ReferenceId.of_address("198.51.100.1"))
+    for _ in range(400):
+        controller.next_poll(SourceId(1))
+        world.run(controller.timer().next_update)
+    file.stopService()
+    ((header, *lines),) = list(read_record(str(tmp_path / "record")))
+    (tmp_path / "record.1").unlink()
+    (newest,) = [replay(run_lines) for run_lines in read_record(str(tmp_path / "record"))]
+
+    assert verifyObject(IClockController, controller)
+    assert header.given[0]["middle"] is False
+    assert len(lines) == 801
+    assert replay([header, *lines]).differing is None
+    assert newest.middle
+    assert 100 < newest.calls < 801
 
 
 @pytest.mark.parametrize(

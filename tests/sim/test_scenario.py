@@ -16,6 +16,7 @@ from ntptwist.sim.scenario import (
     ForeignStep,
     LeapSecond,
     Limits,
+    ReceiverPlan,
     Refuse,
     Restart,
     Scenario,
@@ -88,6 +89,11 @@ silent = true
 name = "ntp.example"
 addresses = ["198.51.100.1"]
 delay = 0.5
+
+[receiver]
+path = "/run/feed.sock"
+pulse-jitter = 1e-7
+sample-outages = [[1, 2]]
 
 [[event]]
 at = 1
@@ -165,6 +171,7 @@ def test_everything_that_can_be_said() -> None:
     assert (server.down.outages, server.down.routes) == (((5.0, 6.0),), ((7.0, 1e-3),))
     assert (server.down.congestions, server.down.correlation, server.down.loss) == (((8.0, 9.0, 10.0),), 60.0, 0.0)
     assert scenario.names[0].addresses == ("198.51.100.1",)
+    assert scenario.receiver == ReceiverPlan("/run/feed.sock", pulse_jitter=1e-7, sample_outages=((1.0, 2.0),))
     assert scenario.events == (
         ForeignStep(1.0, -0.5),
         Suspend(2.0, 60.0, 0.1),
@@ -337,8 +344,43 @@ def test_a_restarted_daemon_goes_on() -> None:
     assert report.statistics.maximum < 300e-6
 
 
-@pytest.mark.parametrize("offset", [-0.1, 0.0])
-def test_plots_are_small_pictures(offset: float) -> None:
+def test_a_receiver_feeds_samples_and_pulses() -> None:
+    """Sources of both kinds hear the receiver, and are missed when it is silent."""
+    text = """
+    [world]
+    duration = 1000
+    settle = 300
+    [receiver]
+    pulse-outages = [[500, 600]]
+    [[daemon.source]]
+    mode = "sock"
+    path = "/run/gps.sock"
+    precision = 1e-3
+    [[daemon.source]]
+    mode = "pps"
+    path = "/dev/pps0"
+    precision = 1e-6
+    [[limits.window]]
+    first = 300
+    last = 500
+    """
+    report = run(loads(text, find_driver), 1)
+
+    assert report.windows[0][0] < 1e-6
+    assert report.used == {"/run/gps.sock", "/dev/pps0"}
+    assert any("no sample for" in reason for _, reason in report.told)
+
+
+def test_an_error_of_one_size_has_a_linear_axis() -> None:
+    """A clock that nobody corrects drifts away on an axis with round marks."""
+    scenario = loads("[world]\nduration = 10_000\n[daemon]\n", find_driver, "alone.toml")
+    text = plot.svg(scenario, [run(scenario, 1)])
+
+    assert all(f">{mark}</text>" in text for mark in ("-200 ms", "-100 ms", "0", "100 ms", "200 ms"))
+    assert ">alone</text>" in text
+
+
+def test_plots_are_small_pictures() -> None:
     """A plot is well-formed SVG with its title, marks for what happened, and some thousand octets for each run."""
     events = "".join(
         f"[[event]]\nat = {at}\nkind = '{kind}'\n"
@@ -351,7 +393,7 @@ def test_plots_are_small_pictures(offset: float) -> None:
             (2500, "refuse"),
         )
     )
-    scenario = loads(SMALL.replace("-0.1", str(offset)) + events, find_driver, "small.toml")
+    scenario = loads(SMALL + events, find_driver, "small.toml")
     text = plot.svg(scenario, [run(scenario, seed) for seed in (1, 2)])
     words = [element.text for element in ET.fromstring(text).iter() if element.tag.endswith("text")]
 

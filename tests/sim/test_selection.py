@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 from ntptwist.sim.network import Path
 from ntptwist.sim.oscillator import OscillatorModel
 from ntptwist.sim.server import Behaviour
 from ntptwist.sim.world import World
 from tests.sim.daemon import STEADY, VirtualDaemon
+
+pytestmark = pytest.mark.lengthy
 
 NEAR = Path(1e-3, 1e-4)
 ORDINARY = OscillatorModel(frequency=20e-6, wander=1e-9)

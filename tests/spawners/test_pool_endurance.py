@@ -16,6 +16,8 @@ from ntptwist.spawners.pool import PoolConfiguration, PoolSpawner
 from ntptwist.spawners.service import REVIEW_INTERVAL, SpawnerService
 from tests.sim.daemon import VirtualDaemon
 
+pytestmark = pytest.mark.lengthy
+
 NAME = "pool.example"
 POOL = f'[[source]]\nmode = "pool"\naddress = "{NAME}"\ncount = 16\n'
 HOUR = 3600.0

@@ -7,8 +7,6 @@ The argument is what gives the machine.  Each row is a state, each column an inp
 and, behind it, what is done on the way.  The first row is the initial state.  An empty cell: nothing happens.
 """
 
-
-
 from __future__ import annotations
 
 from typing import Any

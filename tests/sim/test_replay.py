@@ -129,6 +129,35 @@ def test_a_refusal_of_the_kernel_is_replayed(tmp_path: Path) -> None:
     assert outcome.differing is None
 
 
+def test_pulses_are_replayed(tmp_path: Path) -> None:
+    """Samples and pulses of a receiver are in the record too, and moved when the clock is steered otherwise."""
+    text = f"""
+    [world]
+    duration = 3000
+    offset = 0.1
+    [receiver]
+    [[daemon.source]]
+    mode = "sock"
+    path = "/run/gps.sock"
+    precision = 1e-3
+    [[daemon.source]]
+    mode = "pps"
+    path = "/dev/pps0"
+    precision = 1e-6
+    [daemon.observability]
+    record = "{tmp_path / "record"}"
+    """
+    run(loads(text, find_driver), 1)
+    (run_lines,) = read_record(str(tmp_path / "record"))
+    was = replay(run_lines)
+    never = replay(run_lines, settings(["synchronization.step-policy=never"])).course
+
+    assert was.differing is None
+    assert (was.course.steps, never.steps) == (1, 0)
+    assert abs(was.course.offset) < 1e-6
+    assert abs(never.offset) < 10e-6
+
+
 @pytest.mark.parametrize("kind", ["f", "s"])
 def test_another_steering_is_seen(record: Path, tmp_path: Path, kind: str) -> None:
     """A replay that steers otherwise than the record, if only in the last bit, says from which call on."""

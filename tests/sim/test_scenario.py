@@ -386,7 +386,7 @@ def test_plots_are_small_pictures() -> None:
         f"[[event]]\nat = {at}\nkind = '{kind}'\n"
         for at, kind in (
             (500, "step'\nseconds = 1e-2 #"),
-            (1000, "suspend'\nseconds = 60 #"),
+            (1000, "suspend'\nseconds = 100 #"),
             (1500, "leap'\nleap = 'insert' #"),
             (1700, "disconnect'\nseconds = 60 #"),
             (2000, "restart"),
@@ -400,7 +400,7 @@ def test_plots_are_small_pictures() -> None:
     assert words[0] == "small"
     assert {
         "stepped by 10 ms",
-        "asleep for 60 s",
+        "asleep for 100 s",
         "leap second: insert",
         "no network for 60 s",
         "restart",

@@ -76,7 +76,7 @@ class Controller:
         self._judgement = Judgement(NO_MAJORITY, waiting=True)
         self._first_poll: Monotonic | None = None
         self._watch_at = Monotonic(0)
-        self._quiet_until = Monotonic(0)  # until then no source falls silent, so the judgement stands
+        self._quiet_until: float | None = None  # until then no source falls silent; None: not looked up yet
         self._snapshot = TimeSnapshot()
 
     def restore(self, memory: ClockMemory) -> None:
@@ -149,7 +149,7 @@ class Controller:
         slew_end = self._steering.slew_end
         if slew_end is not None and slew_end <= now.monotonic + _EARLY:
             self._steering.end_slew()
-        elif now.monotonic < self._quiet_until and not decisions:
+        elif not decisions and self._is_quiet(now.monotonic):
             return ControlUpdate(self._snapshot, self._next_update(now.monotonic))
         return self._conclude(now, moved, decisions)
 
@@ -318,8 +318,7 @@ class Controller:
         elif self._synchronized and self._knowledge.distance(now.monotonic) > MAXIMUM_DISTANCE:
             self._lose(now.monotonic, decisions)
         self._snapshot = self._knowledge.snapshot(now.monotonic, synchronized=self._synchronized)
-        quiet = min((source.silent_after for source in judgement.used), default=0.0) if self._synchronized else 0.0
-        self._quiet_until = Monotonic(now.monotonic + round(max(quiet - time, 0.0) * NANOSECONDS))
+        self._quiet_until = None
         return ControlUpdate(self._snapshot, self._next_update(now.monotonic), moved, tuple(decisions))
 
     def _tell_selection(self, before: set[SourceId], decisions: list[Decision]) -> None:
@@ -371,6 +370,13 @@ class Controller:
         unconfirmed = self._knowledge.unconfirmed(monotonic)
         reason = f"nobody has confirmed the clock for {unconfirmed} s: it may be {distance} from the truth"
         decisions.append(Decision(DecisionKind.UNSYNCHRONIZED, reason))
+
+    def _is_quiet(self, monotonic: Monotonic) -> bool:
+        """Tell whether no source that is used can have fallen silent since it was judged: the judgement stands."""
+        if self._quiet_until is None:
+            used = self._judgement.used if self._synchronized else ()
+            self._quiet_until = min((source.silent_after for source in used), default=-math.inf)
+        return self._book.seconds(monotonic) < self._quiet_until
 
     def _is_patient(self, monotonic: Monotonic) -> bool:
         """Tell whether a majority may still answer before the first correction."""

@@ -8,7 +8,8 @@ that every source carries.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
 from ntptwist.algorithm.combine import Combination, Contribution, combine
@@ -17,6 +18,7 @@ from ntptwist.algorithm.config import (
     BESIDE_PULSES,
     DRIFT_VOTERS,
     INTERVAL_SIGMAS,
+    MAXIMUM_DISTANCE,
     SHORTEST_SLEW,
     PollRule,
     SynchronizationPolicy,
@@ -24,6 +26,19 @@ from ntptwist.algorithm.config import (
 from ntptwist.algorithm.select import Interval, Majority, Standing, Verdict, find_drifting, find_majority
 from ntptwist.algorithm.source import TrackedSource
 from ntptwist.identifiers import ReferenceId
+
+_USED = Verdict(Standing.USED)
+
+
+class _Candidate(NamedTuple):
+    """A source that nothing speaks against yet: where it says that truth is, and its root distance."""
+
+    source: TrackedSource
+    interval: Interval
+    distance: float
+
+
+_BY_DISTANCE = attrgetter("distance")
 
 
 class Judgement(NamedTuple):
@@ -68,7 +83,7 @@ class Judgement(NamedTuple):
 
 
 def judge(
-    sources: Iterable[TrackedSource],
+    sources: Collection[TrackedSource],
     time: float,
     integral: float,
     policy: SynchronizationPolicy,
@@ -85,34 +100,32 @@ def judge(
     certain, so that nothing jumps.  ``patient``: wait until more than half of the sources have answered.
     ``synchronized``: pulses that are numbered go on without a majority.
     """
-    voters: list[tuple[TrackedSource, Interval]] = []
-    pulses: list[tuple[TrackedSource, Interval]] = []
-    answered: set[Hashable] = set()
+    voters: list[_Candidate] = []
+    pulses: list[_Candidate] = []
     for source in sources:
-        verdict = source.refusal(time, policy.local_stratum, own)
-        if not (source.is_pulse or source.options.noselect) and source.is_live(time):
-            answered.add(source.vote)
-        if verdict is None:
-            interval = source.interval(time, integral)
-            if isinstance(interval, Interval):
-                (pulses if source.is_pulse else voters).append((source, interval))
-                continue
-            verdict = interval
-        source.verdict = verdict
+        refusal = source.refusal(time, policy.local_stratum, own)
+        if refusal is not None:
+            source.verdict = refusal
+            continue
+        offset, distance = source.reach(time, integral)
+        if not distance <= MAXIMUM_DISTANCE:
+            source.verdict = Verdict(Standing.DISTANCE, amount=distance)
+            continue
+        candidate = _Candidate(source, Interval(offset - distance, offset + distance), distance)
+        (voters if source.period is None else pulses).append(candidate)
     majority = _majority(voters, policy.agreeing)
-    waiting = patient and 2 * len(answered) <= policy.voting_sources
+    waiting = patient and 2 * _answered(sources, time) <= policy.voting_sources
     members = _elect(voters, majority, waiting=waiting)
-    if policy.needs_required and not any(source.options.require for source in members):
+    if policy.needs_required and not any(member.source.options.require for member in members):
         members = _disown(members, Verdict(Standing.REQUIRED))
     followed = _prefer(members)
     beating = _number(pulses, majority if members else None, synchronized=synchronized and not waiting)
-    used = sorted([*beating, *followed], key=lambda source: source.distance_at(time))
+    used = [candidate.source for candidate in sorted([*beating, *followed], key=_BY_DISTANCE)]
     contributions = [source.contribution() for source in used]
     by_pulses = bool(beating) and used[0].is_pulse
     if by_pulses:
         used = [source for source in used if source.is_pulse]
-        for source in members:
-            source.verdict = Verdict(Standing.AGREES)
+        _disown(members, Verdict(Standing.AGREES))
     elif members and not beating and held is not None and _fits(held, majority, time, integral):
         contributions.append(held)
     if len(used) > 1:
@@ -120,39 +133,45 @@ def judge(
     with_pulses = bool(beating) or len(contributions) > len(used)
     asymmetry = BESIDE_PULSES if with_pulses else ASYMMETRY
     combined = combine(contributions, time, integral, asymmetry) if used else None
-    return Judgement(majority, waiting, tuple(used), members, combined, by_pulses, with_pulses)
+    agreed = [member.source for member in members]
+    return Judgement(majority, waiting, tuple(used), agreed, combined, by_pulses, with_pulses)
 
 
-def _majority(voters: Sequence[tuple[TrackedSource, Interval]], agreeing: int) -> Majority:
+def _answered(sources: Iterable[TrackedSource], time: float) -> int:
+    """Give how many votes would be given if all that answer could vote."""
+    return len({s.vote for s in sources if not (s.is_pulse or s.options.noselect) and s.is_live(time)})
+
+
+def _majority(voters: Sequence[_Candidate], agreeing: int) -> Majority:
     """
     Find what the majority holds: of the trusted sources, where there are any that can vote.
 
     So many as the operator asks for must agree in any case, trusted or not.
     """
-    trusted = [voter for voter in voters if voter[0].options.trust]
+    trusted = [voter for voter in voters if voter.source.options.trust]
     if not trusted:
-        groups = [source.vote for source, _ in voters] if any(v[0].options.group for v in voters) else None
-        return find_majority([interval for _, interval in voters], agreeing, groups)
-    majority = find_majority([interval for _, interval in trusted], 1, [source.vote for source, _ in trusted])
-    agree = len({source.vote for source, interval in voters if interval.touches(majority.common)})
+        groups = [voter.source.vote for voter in voters] if any(v.source.options.group for v in voters) else None
+        return find_majority([voter.interval for voter in voters], agreeing, groups)
+    majority = find_majority([voter.interval for voter in trusted], 1, [voter.source.vote for voter in trusted])
+    agree = len({voter.source.vote for voter in voters if voter.interval.touches(majority.common)})
     if majority.holds and agree < agreeing:
-        return Majority(majority.common, agree, len({source.vote for source, _ in voters}), agreeing)
+        return Majority(majority.common, agree, len({voter.source.vote for voter in voters}), agreeing)
     return majority
 
 
-def _prefer(members: list[TrackedSource]) -> list[TrackedSource]:
+def _prefer(members: list[_Candidate]) -> list[_Candidate]:
     """Give those of the members that are followed: the preferred ones, where there are any."""
-    preferred = [source for source in members if source.options.prefer]
+    preferred = [member for member in members if member.source.options.prefer]
     if not preferred:
         return members
-    _disown([source for source in members if not source.options.prefer], Verdict(Standing.NOT_PREFERRED))
+    _disown([member for member in members if not member.source.options.prefer], Verdict(Standing.NOT_PREFERRED))
     return preferred
 
 
-def _disown(sources: Iterable[TrackedSource], verdict: Verdict) -> list[TrackedSource]:
-    """Give sources another verdict than that they are used; nobody is left."""
-    for source in sources:
-        source.verdict = verdict
+def _disown(members: Iterable[_Candidate], verdict: Verdict) -> list[_Candidate]:
+    """Give members another verdict than that they are used; nobody is left."""
+    for member in members:
+        member.source.verdict = verdict
     return []
 
 
@@ -163,48 +182,43 @@ def _fits(held: Contribution, majority: Majority, time: float, integral: float) 
     return Interval(offset - distance, offset + distance).touches(majority.common)
 
 
-def _elect(voters: list[tuple[TrackedSource, Interval]], majority: Majority, *, waiting: bool) -> list[TrackedSource]:
+def _elect(voters: list[_Candidate], majority: Majority, *, waiting: bool) -> list[_Candidate]:
     """Give every voter its verdict; return those that agree, none without a majority."""
     if waiting or not majority.holds:
         verdict = Verdict(Standing.NO_MAJORITY, number=majority.agree, of=majority.of, needed=majority.needed)
-        for source, _ in voters:
-            source.verdict = Verdict(Standing.WAITING) if waiting else verdict
-        return []
-    middle = (majority.common.low + majority.common.high) / 2.0
+        return _disown(voters, Verdict(Standing.WAITING) if waiting else verdict)
+    common = majority.common
     members = []
-    for source, interval in voters:
-        if interval.touches(majority.common):
-            source.verdict = Verdict(Standing.USED)
-            members.append(source)
+    for voter in voters:
+        if voter.interval.touches(common):
+            voter.source.verdict = _USED
+            members.append(voter)
         else:
-            away = abs((interval.low + interval.high) / 2.0 - middle)
-            source.verdict = Verdict(Standing.FALSETICKER, amount=away)
+            voter.source.verdict = Verdict(Standing.FALSETICKER, amount=abs(voter.interval.middle - common.middle))
     return _without_drifting(members, majority)
 
 
-def _without_drifting(members: list[TrackedSource], majority: Majority) -> list[TrackedSource]:
+def _without_drifting(members: list[_Candidate], majority: Majority) -> list[_Candidate]:
     """
     Leave those out whose frequency contradicts the others', as long as enough of them remain.
 
     Where sources are trusted nobody is judged by what the others say.
     """
-    if len(members) < DRIFT_VOTERS or any(source.options.trust for source in members):
+    if len(members) < DRIFT_VOTERS:
         return members
-    drifting = find_drifting([source.frequency for source in members])
-    if drifting is None:
+    drifting = find_drifting([member.source.frequency for member in members])
+    if drifting is None or any(member.source.options.trust for member in members):
         return members
-    steady = [source for source, away in zip(members, drifting, strict=True) if not away]
-    if len({source.vote for source in steady}) < majority.needed:
+    steady = [member for member, away in zip(members, drifting, strict=True) if not away]
+    if len({member.source.vote for member in steady}) < majority.needed:
         return members
-    for source, away in zip(members, drifting, strict=True):
+    for member, away in zip(members, drifting, strict=True):
         if away:
-            source.verdict = Verdict(Standing.DRIFTING, amount=away)
+            member.source.verdict = Verdict(Standing.DRIFTING, amount=away)
     return steady
 
 
-def _number(
-    pulses: list[tuple[TrackedSource, Interval]], majority: Majority | None, *, synchronized: bool
-) -> list[TrackedSource]:
+def _number(pulses: list[_Candidate], majority: Majority | None, *, synchronized: bool) -> list[_Candidate]:
     """
     Give every pulse its verdict; return those that are used.
 
@@ -212,14 +226,14 @@ def _number(
     numbered pulses go on by themselves, as long as they come.
     """
     beating = []
-    for source, interval in pulses:
+    for pulse in pulses:
+        source, interval, _ = pulse
         if majority is not None and not interval.touches(majority.common):
-            middle = (majority.common.low + majority.common.high) / 2.0
-            source.verdict = Verdict(Standing.FALSETICKER, amount=abs((interval.low + interval.high) / 2.0 - middle))
+            source.verdict = Verdict(Standing.FALSETICKER, amount=abs(interval.middle - majority.common.middle))
             source.number_again()
         elif majority is not None or synchronized:
-            source.verdict = Verdict(Standing.USED)
-            beating.append(source)
+            source.verdict = _USED
+            beating.append(pulse)
         else:
             source.verdict = Verdict(Standing.UNNUMBERED)
     return beating

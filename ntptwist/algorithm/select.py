@@ -91,6 +91,11 @@ class Interval(NamedTuple):
     low: float
     high: float
 
+    @property
+    def middle(self) -> float:
+        """The offset that is as likely too small as too large."""
+        return (self.low + self.high) / 2.0
+
     def touches(self, other: Interval) -> bool:
         """Tell whether both have a point in common."""
         return self.low <= other.high and self.high >= other.low
@@ -124,8 +129,10 @@ def find_majority(intervals: Sequence[Interval], agreeing: int, groups: Sequence
     needed = max(agreeing, count // 2 + 1)
     if not intervals:
         return Majority(Interval(0.0, 0.0), 0, 0, needed)
-    if len(intervals) == 1:
-        return Majority(intervals[0], 1, 1, needed)
+    if groups is None:
+        shared = Interval(max([low for low, _ in intervals]), min([high for _, high in intervals]))
+        if shared.low <= shared.high:  # as usual: there is a point that all hold
+            return Majority(shared, count, count, needed)
     # a low end sorts before a high end at the same place: intervals that only touch do overlap
     ends = sorted(
         [(low, 0, i) for i, (low, _) in enumerate(intervals)] + [(high, 1, i) for i, (_, high) in enumerate(intervals)]

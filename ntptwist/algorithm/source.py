@@ -16,7 +16,6 @@ from ntptwist.algorithm.config import (
     LIVE_GRACE,
     LIVE_POLLS,
     LONGEST_PERIOD,
-    MAXIMUM_DISTANCE,
     NUMBERING,
     REMEMBERED_AFTER,
     SHORTEST_PERIOD,
@@ -28,7 +27,7 @@ from ntptwist.algorithm.filter import Outcome, TwoWayFilter, plausible
 from ntptwist.algorithm.memory import RememberedPaths
 from ntptwist.algorithm.poll import PollSchedule
 from ntptwist.algorithm.pulse import OneWayFilter
-from ntptwist.algorithm.select import Interval, Standing, Verdict
+from ntptwist.algorithm.select import Standing, Verdict
 from ntptwist.identifiers import Leap, ReferenceId, SourceId
 from ntptwist.measurement import Measurement, OneWayMeasurement, TwoWayMeasurement
 from ntptwist.snapshot import SourceEstimate
@@ -287,19 +286,11 @@ class TrackedSource:
             + INTERVAL_SIGMAS * math.sqrt(max(variance, 0.0))
         )
 
-    def distance_at(self, time: float) -> float:
-        """Give the root distance at ``time``; it must have measured."""
-        assert self.filter is not None  # noqa: S101 - asked only of selected sources
-        return self.distance(self.filter.at(time, 0.0)[1])
-
-    def interval(self, time: float, integral: float) -> Interval | Verdict:
-        """Give where truth is if this source is right, or that it is too far away; it must have measured."""
+    def reach(self, time: float, integral: float) -> tuple[float, float]:
+        """Give offset and root distance at ``time``: what truth is, and within which; it must have measured."""
         assert self.filter is not None  # noqa: S101 - asked only of sources that are not refused
         offset, variance = self.filter.at(time, integral)
-        distance = self.distance(variance)
-        if not distance <= MAXIMUM_DISTANCE:
-            return Verdict(Standing.DISTANCE, amount=distance)
-        return Interval(offset - distance, offset + distance)
+        return offset, self.distance(variance)
 
     @property
     def wants_proof(self) -> bool:

@@ -82,7 +82,8 @@ class SimulatedClock:
         self._waking: int | None = None
         self._leap: Call | None = None
         self._leapt = False
-        self._anchor = (0, 0.0, 0.0)  # elapsed nanoseconds, the oscillator's error and the phase, seconds
+        # elapsed nanoseconds, the oscillator's error and the phase, seconds: where the rate changed, and now
+        self._anchor = self._latest = (0, 0.0, 0.0)
         self._reading = ClockReading(Timestamp(timeline.start + self._shift), Monotonic(0))
         self._read_at: int | None = timeline.start
 
@@ -120,11 +121,10 @@ class SimulatedClock:
         if self._rounded:
             ppm = round(ppm / KERNEL_UNIT) * KERNEL_UNIT
         self.record()
-        elapsed = self._timeline.elapsed
-        phase = self._phase(elapsed)
-        self._anchor = (elapsed, self._oscillator.error(elapsed), phase)
+        reading = self.read()
+        self._anchor = self._latest
         self._ppm = ppm
-        return self.read()
+        return reading
 
     def frequency(self) -> float:
         """Give the correction in force, ppm."""
@@ -212,13 +212,16 @@ class SimulatedClock:
             raise ClockError(operation, EPERM, strerror(EPERM))
 
     def _phase(self, elapsed: int) -> float:
-        """Give monotonic minus elapsed true time, seconds; exactly the anchor's at the anchor."""
-        if elapsed >= self._oscillator.end:
+        """Give monotonic minus elapsed true time, seconds; exactly the anchor's at the anchor.  It is the latest now."""
+        oscillator = self._oscillator
+        if elapsed >= oscillator.end:
             self.record()  # what the trace needs of the oscillator is dropped otherwise
-        anchor, error, phase = self._anchor
+        anchor, before, phase = self._anchor
         set_to = self._ppm * 1e-6
-        gained = self._oscillator.error(elapsed) - error
-        return phase + ((1 + set_to) * gained + set_to * ((elapsed - anchor) / NANOSECONDS))
+        error = oscillator.error(elapsed)
+        phase += (1 + set_to) * (error - before) + set_to * ((elapsed - anchor) / NANOSECONDS)
+        self._latest = (elapsed, error, phase)
+        return phase
 
     def _move(self, delta: int) -> None:
         self.record()

@@ -55,12 +55,26 @@ class Oscillator:
     ``end`` is the first nanosecond since the start that is not drawn yet; asking for it drops what lies before.
     """
 
-    __slots__ = ("_error", "_errors", "_first", "_frequencies", "_frequency", "_model", "_random", "_regular", "end")
+    __slots__ = (
+        "_error",
+        "_errors",
+        "_first",
+        "_frequencies",
+        "_frequency",
+        "_model",
+        "_random",
+        "_regular",
+        "_swings",
+        "_whole_errors",
+        "_whole_frequencies",
+        "end",
+    )
 
     def __init__(self, model: OscillatorModel, seed: int | str) -> None:
         self._model = model
         self._random = Random(f"{seed}/oscillator")  # noqa: S311 - a crystal, not a key
         self._regular = bool(model.sines or model.frequency_jumps)
+        self._swings = [(sine.amplitude, 2 * math.pi / sine.period) for sine in model.sines]
         self._frequency = model.frequency
         self._error = 0.0
         self._first = -_BLOCK
@@ -88,12 +102,9 @@ class Oscillator:
         while second < last:
             index = self._index(second)
             stop = min(index + last - second, _BLOCK)
-            errors += self._errors[index:stop]
-            frequencies += self._frequencies[index:stop]
+            errors += self._whole_errors[index:stop]
+            frequencies += self._whole_frequencies[index:stop]
             second += stop - index
-        if self._regular:
-            errors = [error + self._regular_error(k) for k, error in enumerate(errors, first)]
-            frequencies = [frequency + self._regular_frequency(k) for k, frequency in enumerate(frequencies, first)]
         return errors, frequencies
 
     def _index(self, second: int) -> int:
@@ -112,6 +123,11 @@ class Oscillator:
         self._frequencies = walk
         self._errors = list(accumulate(chain((self._error,), walk)))
         self._error = self._errors.pop()
+        errors, frequencies = self._errors, self._frequencies
+        if self._regular:
+            errors = [error + self._regular_error(k) for k, error in enumerate(errors, self._first)]
+            frequencies = [each + self._regular_frequency(k) for k, each in enumerate(frequencies, self._first)]
+        self._whole_errors, self._whole_frequencies = errors, frequencies
 
     def _steps(self) -> Iterable[float]:
         model = self._model
@@ -130,17 +146,16 @@ class Oscillator:
 
     def _regular_error(self, seconds: float) -> float:
         error = 0.0
-        for sine in self._model.sines:
-            turn = 2 * math.pi / sine.period
-            error += sine.amplitude / turn * (1 - math.cos(turn * seconds))
+        for amplitude, turn in self._swings:
+            error += amplitude / turn * (1 - math.cos(turn * seconds))
         for when, frequency in self._model.frequency_jumps:
             error += frequency * max(seconds - when, 0.0)
         return error
 
     def _regular_frequency(self, seconds: float) -> float:
         frequency = 0.0
-        for sine in self._model.sines:
-            frequency += sine.amplitude * math.sin(2 * math.pi / sine.period * seconds)
+        for amplitude, turn in self._swings:
+            frequency += amplitude * math.sin(turn * seconds)
         for when, jump in self._model.frequency_jumps:
             if seconds >= when:
                 frequency += jump

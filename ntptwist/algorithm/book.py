@@ -38,6 +38,9 @@ class Displacement(NamedTuple):
         return self.slept + self.leapt + self.foreign
 
 
+_NOTHING = Displacement()
+
+
 class _Rate(NamedTuple):
     """A correction, in force from ``since``, where the integral was ``total``."""
 
@@ -104,14 +107,15 @@ class ClockBook:
 
         ``leap`` is the leap second that was announced.  What is foreign is entered too: whoever undoes it steps.
         """
-        moved = reading.local - reading.monotonic - self._ahead
-        slept, self._asleep = reading.asleep - self._asleep, reading.asleep
-        if abs(moved) <= FOREIGN_THRESHOLD:
-            return Displacement()
+        local, monotonic, asleep = reading
+        moved = local - monotonic - self._ahead
+        slept, self._asleep = asleep - self._asleep, asleep
+        if -FOREIGN_THRESHOLD <= moved <= FOREIGN_THRESHOLD:
+            return _NOTHING
         if slept <= FOREIGN_THRESHOLD:
             slept = 0
         rest = moved - slept
-        leapt = _leap_second(leap, reading.local)
+        leapt = _leap_second(leap, local)
         if abs(rest) <= FOREIGN_THRESHOLD:
             found = Displacement(slept=moved)
         elif leapt and abs(rest - leapt) <= FOREIGN_THRESHOLD:
@@ -119,7 +123,7 @@ class ClockBook:
         else:
             found = Displacement(slept=slept, foreign=rest)
         self._ahead += moved
-        self.stepped = reading.monotonic
+        self.stepped = monotonic
         return found
 
     def _at(self, time: float) -> _Rate:

@@ -46,6 +46,7 @@ from ntptwist.snapshot import SourceEstimate, TimeSnapshot
 from ntptwist.timestamp import NANOSECONDS, ClockReading, Monotonic, Timestamp
 
 _WAIT = round(FIRST_CORRECTION_WAIT * NANOSECONDS)
+_WATCH = round(WATCH_INTERVAL * NANOSECONDS)
 _EARLY = 1_000_000
 """Nanoseconds by which ``timer`` may come early and still count: reactors round."""
 
@@ -187,11 +188,11 @@ class Controller:
     def _look(self) -> tuple[ClockReading, int, list[Decision]]:
         """Read the clock and deal with what came between its axes; return also by how much ``local`` moved."""
         now: ClockReading = self._clock.read()
-        self._watch_at = Monotonic(now.monotonic + round(WATCH_INTERVAL * NANOSECONDS))
+        self._watch_at = Monotonic(now.monotonic + _WATCH)
         if not self._clock.steerable:
             self._book.observe(now.monotonic)
-        found = self._book.check(now, self._knowledge.leap)
         decisions: list[Decision] = []
+        found = self._book.check(now, self._knowledge.leap)
         if not found.total:
             return now, 0, decisions
         moved = found.slept + found.leapt
@@ -296,10 +297,11 @@ class Controller:
         """
         before = self._judgement.used
         time = self._book.seconds(now.monotonic)
+        integral = self._book.integral(time)
         judgement = self._judgement = judge(
             self._sources.values(),
             time,
-            self._book.integral(time),
+            integral,
             self.policy,
             self.own_addresses,
             self._knowledge.held,
@@ -309,7 +311,7 @@ class Controller:
         if judgement.used != before:
             self._tell_selection({source.id for source in before}, decisions)
         if measured is not None and judgement.voters and not measured.is_one_way and not measured.poll.in_burst:
-            judgement.adapt(measured, time, self._book.integral(time), POLL_RULES[self.policy.profile])
+            judgement.adapt(measured, time, integral, POLL_RULES[self.policy.profile])
         if judgement.combined is not None:
             announced = self._knowledge.learn(judgement, now.monotonic, self.policy.listed_leap(now.local))
             if announced is not None:
@@ -383,12 +385,12 @@ class Controller:
         return self._first_poll is None or monotonic < self._first_poll + _WAIT
 
     def _next_update(self, monotonic: Monotonic) -> float:
-        deadlines: list[int] = [self._watch_at]
+        deadline: int = self._watch_at
         if self._steering.slew_end is not None:
-            deadlines.append(self._steering.slew_end)
+            deadline = min(deadline, self._steering.slew_end)
         if self._first_poll is not None and self._is_patient(monotonic):
-            deadlines.append(self._first_poll + _WAIT)
-        return max(min(deadlines) - monotonic, 0) / NANOSECONDS
+            deadline = min(deadline, self._first_poll + _WAIT)
+        return max(deadline - monotonic, 0) / NANOSECONDS
 
     def _state(self, monotonic: Monotonic) -> str:
         """Say in words what is going on."""

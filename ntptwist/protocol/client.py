@@ -37,7 +37,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from ntptwist.errors import WireError
@@ -246,19 +246,19 @@ class ClientAssociation:
         return self._good(header, request, subject)
 
     def _next_request(self, now: float, exponent: int) -> Header:
-        header = Header(
+        nonce, second, origin = self._nonce(), None, 0
+        previous = self._previous
+        if previous is not None and self._may_interleave(now - previous.sent):
+            second, origin = self._nonce(), previous.receive_timestamp
+        self._request = Exchange(nonce, second, now)
+        return Header(
             version=self._configuration.version,
             mode=Mode.CLIENT,
             poll=exponent,
-            transmit_timestamp=self._nonce(),
+            origin_timestamp=origin,
+            receive_timestamp=second or 0,
+            transmit_timestamp=nonce,
         )
-        second = None
-        previous = self._previous
-        if previous is not None and self._may_interleave(now - previous.sent):
-            second = self._nonce()
-            header = replace(header, origin_timestamp=previous.receive_timestamp, receive_timestamp=second)
-        self._request = Exchange(header.transmit_timestamp, second, now)
-        return header
 
     def _may_interleave(self, age: float) -> bool:
         return (

@@ -84,13 +84,18 @@ class Oscillator:
     def error(self, elapsed: int) -> float:
         """Give the seconds that the oscillator has gained in so many nanoseconds of true time."""
         second, rest = divmod(elapsed, NANOSECONDS)
-        index = self._index(second)
+        index = second - self._first
+        if not 0 <= index < _BLOCK:
+            index = self._index(second)
         error = self._errors[index] + self._frequencies[index] * (rest / NANOSECONDS)
         return error + self._regular_error(elapsed / NANOSECONDS) if self._regular else error
 
     def frequency(self, elapsed: int) -> float:
         """Give the fractional frequency error at so many nanoseconds of true time."""
-        index = self._index(elapsed // NANOSECONDS)  # first: it may replace the block
+        second = elapsed // NANOSECONDS
+        index = second - self._first
+        if not 0 <= index < _BLOCK:
+            index = self._index(second)  # first: it may replace the block
         frequency = self._frequencies[index]
         return frequency + self._regular_frequency(elapsed / NANOSECONDS) if self._regular else frequency
 

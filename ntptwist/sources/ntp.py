@@ -177,9 +177,11 @@ class NTPSource(EndingService, DatagramProtocol):
 
     def _notice(self, trouble: str | None) -> None:
         """Log a trouble that is new, at most once a minute."""
+        if trouble is None:
+            return
         told, when = self._noticed
         now = self._reactor.seconds()
-        if trouble is None or trouble == told or now - when < NOTICE_INTERVAL:
+        if trouble == told or now - when < NOTICE_INTERVAL:
             return
         self._noticed = (trouble, now)
         self.log.info("{source}: {trouble}", source=self.server, trouble=trouble)

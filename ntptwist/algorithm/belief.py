@@ -174,12 +174,15 @@ class Estimate:
 
     def mix(self, bank: Sequence[Belief]) -> None:
         """Take mean and covariance of the mixture of a bank."""
-        best = max(belief.score for belief in bank)
+        best = max([belief.score for belief in bank])
         weights = [math.exp(belief.score - best) for belief in bank]
-        total = sum(weights)
-        self.offset = offset = sum(w * b.offset for w, b in zip(weights, bank, strict=True)) / total
-        self.frequency = frequency = sum(w * b.frequency for w, b in zip(weights, bank, strict=True)) / total
-        p00 = p01 = p11 = 0.0
+        total = offset = frequency = p00 = p01 = p11 = 0.0
+        for weight, belief in zip(weights, bank, strict=True):
+            total += weight
+            offset += weight * belief.offset
+            frequency += weight * belief.frequency
+        self.offset = offset = offset / total
+        self.frequency = frequency = frequency / total
         for weight, belief in zip(weights, bank, strict=True):
             away, faster = belief.offset - offset, belief.frequency - frequency
             p00 += weight * (belief.p00 + away * away)
@@ -202,8 +205,10 @@ def recentre(bank: Sequence[Belief], lead: float, lag: float) -> Belief | None:
     No score is left more than ``lag`` behind the best: a hypothesis that was bad yesterday may be right today.
     """
     best = max(bank, key=_score)
+    least = best.score - lag
     for belief in bank:
-        belief.score = max(belief.score, best.score - lag)
+        if belief.score < least:
+            belief.score = least
     return best if best.score > bank[0].score + lead else None
 
 

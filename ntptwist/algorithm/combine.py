@@ -15,6 +15,7 @@ from ntptwist.algorithm.config import ASYMMETRY, FLOOR
 from ntptwist.identifiers import Leap
 
 _LEAST_VARIANCE = 1e-24
+_KNOWN_LEAPS = (Leap.NONE, Leap.INSERT, Leap.DELETE)
 
 
 class Contribution(NamedTuple):
@@ -70,7 +71,8 @@ def combine(
     offset = weight = frequency = frequency_weight = certainty = p01 = wander = 0.0
     for estimate, base, root_dispersion in contributions:
         here, variance = estimate.at(time, integral)
-        variance = max(variance, _LEAST_VARIANCE)
+        if variance < _LEAST_VARIANCE:
+            variance = _LEAST_VARIANCE
         elapsed = time - estimate.time
         p11 = estimate.p11 + estimate.wander * elapsed
         hidden = asymmetry * base
@@ -81,7 +83,8 @@ def combine(
         frequency_weight += 1.0 / p11
         certainty += 1.0 / variance
         p01 += estimate.p01 + elapsed * (estimate.p11 + estimate.wander * elapsed / 2.0)
-        wander = max(wander, estimate.wander)
+        if estimate.wander > wander:
+            wander = estimate.wander
     return Combination(
         time,
         integral,
@@ -105,7 +108,7 @@ def vote_leap(leaps: Iterable[Leap], listed: Leap | None = None) -> Leap | None:
         votes.append(listed)
         if 2 * votes.count(listed) == len(votes):
             return listed
-    for leap in (Leap.NONE, Leap.INSERT, Leap.DELETE):
+    for leap in _KNOWN_LEAPS:
         if 2 * votes.count(leap) > len(votes):
             return leap
     return None

@@ -377,7 +377,7 @@ class Controller:
         """Tell whether no source that is used can have fallen silent since it was judged: the judgement stands."""
         if self._quiet_until is None:
             used = self._judgement.used if self._synchronized else ()
-            self._quiet_until = min((source.silent_after for source in used), default=-math.inf)
+            self._quiet_until = min([source.silent_after for source in used], default=-math.inf)
         return self._book.seconds(monotonic) < self._quiet_until
 
     def _is_patient(self, monotonic: Monotonic) -> bool:

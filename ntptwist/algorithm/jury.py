@@ -27,6 +27,9 @@ from ntptwist.algorithm.select import Interval, Majority, Standing, Verdict, fin
 from ntptwist.algorithm.source import TrackedSource
 from ntptwist.identifiers import ReferenceId
 
+MAXIMUM_STRATUM = 16
+"""MAXSTRAT of RFC 5905: what an unsynchronized server says."""
+
 _USED = Verdict(Standing.USED)
 
 
@@ -70,7 +73,7 @@ class Judgement(NamedTuple):
         """Give the seconds over which to correct: the shortest poll interval in use, less in bursts and on pulses."""
         if measured is None or measured.is_one_way or measured.poll.in_burst:
             return SHORTEST_SLEW
-        return max(min((s.poll.interval for s in self.used if not s.is_one_way), default=0.0), SHORTEST_SLEW)
+        return max(min([s.poll.interval for s in self.used if not s.is_one_way], default=0.0), SHORTEST_SLEW)
 
     def lack(self, voting_sources: int) -> str:
         """Say in words what there is too little of to touch the clock; ``voting_sources`` are configured."""
@@ -102,8 +105,9 @@ def judge(
     """
     voters: list[_Candidate] = []
     pulses: list[_Candidate] = []
+    highest = min(MAXIMUM_STRATUM, policy.local_stratum)
     for source in sources:
-        refusal = source.refusal(time, policy.local_stratum, own)
+        refusal = source.refusal(time, highest, own)
         if refusal is not None:
             source.verdict = refusal
             continue
@@ -120,7 +124,7 @@ def judge(
         members = _disown(members, Verdict(Standing.REQUIRED))
     followed = _prefer(members)
     beating = _number(pulses, majority if members else None, synchronized=synchronized and not waiting)
-    used = [candidate.source for candidate in sorted([*beating, *followed], key=_BY_DISTANCE)]
+    used = [candidate.source for candidate in sorted(beating + followed, key=_BY_DISTANCE)]
     contributions = [source.contribution() for source in used]
     by_pulses = bool(beating) and used[0].is_pulse
     if by_pulses:
@@ -150,7 +154,8 @@ def _majority(voters: Sequence[_Candidate], agreeing: int) -> Majority:
     """
     trusted = [voter for voter in voters if voter.source.options.trust]
     if not trusted:
-        groups = [voter.source.vote for voter in voters] if any(v.source.options.group for v in voters) else None
+        grouped = any([voter.source.options.group for voter in voters])
+        groups = [voter.source.vote for voter in voters] if grouped else None
         return find_majority([voter.interval for voter in voters], agreeing, groups)
     majority = find_majority([voter.interval for voter in trusted], 1, [voter.source.vote for voter in trusted])
     agree = len({voter.source.vote for voter in voters if voter.interval.touches(majority.common)})

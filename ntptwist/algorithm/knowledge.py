@@ -67,7 +67,7 @@ class ClockKnowledge:
         self.confirmed = monotonic
         if judgement.by_pulses and judgement.combined is not None:
             self.held = _contribution(judgement.combined, best.root_dispersion)
-        leap = vote_leap((source.leap for source in judgement.voters), listed)
+        leap = vote_leap([source.leap for source in judgement.voters], listed)
         if leap is None or leap is self.leap:
             return None
         if self._leapt is not None and monotonic < self._leapt + LEAP_WINDOW * NANOSECONDS:

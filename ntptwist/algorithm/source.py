@@ -255,14 +255,18 @@ class TrackedSource:
         """Tell whether this source has answered lately."""
         return self.filter is not None and time <= self.silent_after
 
-    def refusal(self, time: float, local_stratum: int, own: frozenset[ReferenceId]) -> Verdict | None:
-        """Say why this source can't be used at all, before it is compared with others; None if it can."""
+    def refusal(self, time: float, highest: int, own: frozenset[ReferenceId]) -> Verdict | None:
+        """
+        Say why this source can't be used at all, before it is compared with others; None if it can.
+
+        Strata from ``highest`` on are of no use.
+        """
         latest = self._latest
         if latest is None or self.filter is None:
             if self._refused:
                 return Verdict(Standing.IMPLAUSIBLE)
             return Verdict(Standing.UNNUMBERED if self.is_pulse else Standing.NEW)
-        if not self.is_live(time):
+        if time > self.silent_after:
             if self._refused:
                 return Verdict(Standing.IMPLAUSIBLE)
             if self.is_one_way:
@@ -271,7 +275,6 @@ class TrackedSource:
         if latest.leap is Leap.UNSYNCHRONIZED:
             return Verdict(Standing.UNSYNCHRONIZED)
         if isinstance(latest, TwoWayMeasurement):
-            highest = min(16, local_stratum)
             if not 0 < latest.stratum < highest:
                 return Verdict(Standing.STRATUM, number=latest.stratum, needed=highest)
             if latest.stratum > 1 and latest.reference_id in own:

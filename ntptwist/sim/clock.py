@@ -91,10 +91,9 @@ class SimulatedClock:
 
     def read(self) -> ClockReading:
         """Read all axes."""
-        timeline = self._timeline
-        now = timeline.now
+        now = self._timeline.now
         if now != self._read_at and self._waking is None:
-            start = timeline.start
+            start = self._timeline.start
             elapsed = now - start
             monotonic = elapsed + round(self._phase(elapsed) * NANOSECONDS)
             local = Timestamp(start + monotonic + self._shift)

@@ -71,8 +71,7 @@ def combine(
     offset = weight = frequency = frequency_weight = certainty = p01 = wander = 0.0
     for estimate, base, root_dispersion in contributions:
         here, variance = estimate.at(time, integral)
-        if variance < _LEAST_VARIANCE:
-            variance = _LEAST_VARIANCE
+        variance = max(variance, _LEAST_VARIANCE)
         elapsed = time - estimate.time
         p11 = estimate.p11 + estimate.wander * elapsed
         hidden = asymmetry * base
@@ -83,8 +82,7 @@ def combine(
         frequency_weight += 1.0 / p11
         certainty += 1.0 / variance
         p01 += estimate.p01 + elapsed * (estimate.p11 + estimate.wander * elapsed / 2.0)
-        if estimate.wander > wander:
-            wander = estimate.wander
+        wander = max(wander, estimate.wander)
     return Combination(
         time,
         integral,

@@ -154,8 +154,7 @@ def _majority(voters: Sequence[_Candidate], agreeing: int) -> Majority:
     """
     trusted = [voter for voter in voters if voter.source.options.trust]
     if not trusted:
-        grouped = any([voter.source.options.group for voter in voters])
-        groups = [voter.source.vote for voter in voters] if grouped else None
+        groups = [voter.source.vote for voter in voters] if any(v.source.options.group for v in voters) else None
         return find_majority([voter.interval for voter in voters], agreeing, groups)
     majority = find_majority([voter.interval for voter in trusted], 1, [voter.source.vote for voter in trusted])
     agree = len({voter.source.vote for voter in voters if voter.interval.touches(majority.common)})

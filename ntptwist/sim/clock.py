@@ -211,7 +211,7 @@ class SimulatedClock:
             raise ClockError(operation, EPERM, strerror(EPERM))
 
     def _phase(self, elapsed: int) -> float:
-        """Give monotonic minus elapsed true time, seconds; exactly the anchor's at the anchor.  It is the latest now."""
+        """Give monotonic minus elapsed true time, seconds, and note it; exactly the anchor's at the anchor."""
         oscillator = self._oscillator
         if elapsed >= oscillator.end:
             self.record()  # what the trace needs of the oscillator is dropped otherwise

@@ -68,7 +68,7 @@ class Timeline:
         """Have a function called at a moment of true time; what is already past is due now."""
         call = Call(function, arguments)
         self._sequence += 1
-        heappush(self._calls, (when if when > self.now else self.now, self._sequence, call))
+        heappush(self._calls, (max(when, self.now), self._sequence, call))
         return call
 
     def cancel(self, call: Call) -> None:

@@ -9,6 +9,7 @@ change anything.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from twisted.protocols.basic import LineOnlyReceiver
 from ntptwist.interfaces import ISystem
 from ntptwist.log import Logger
 from ntptwist.observe.state import status_data
+from ntptwist.snapshot import ServerSnapshot
 
 SOCKET_NAME = "observe.sock"
 CONNECTION_LIMIT = 32
@@ -66,7 +68,7 @@ class ObserverProtocol(LineOnlyReceiver):
         command = request.get("command") if isinstance(request, dict) else None
         if command != "status":
             return {"ok": False, "error": f"unknown command {str(command)[:40]!r}; known: status"}
-        return {"ok": True, "data": status_data(self._observer.system.snapshot())}
+        return {"ok": True, "data": status_data(self._observer.system.snapshot(), self._observer.servers())}
 
     def lineLengthExceeded(self, line: bytes) -> None:  # noqa: ARG002 - too long, whatever it says
         """Hang up."""
@@ -90,14 +92,22 @@ class Observer(Service):
     """
     Listens on ``observe.sock``; the daemon goes on without it when the directory can't be used.
 
-    A socket that a dead daemon left behind is replaced (its lock file tells).
+    A socket that a dead daemon left behind is replaced (its lock file tells).  ``servers`` gives what there is to show
+    of the servers of time.
     """
 
     log = Logger()
 
-    def __init__(self, directory: str, system: ISystem, reactor: Any) -> None:
+    def __init__(
+        self,
+        directory: str,
+        system: ISystem,
+        reactor: Any,
+        servers: Callable[[], Iterable[ServerSnapshot]] = tuple,
+    ) -> None:
         self.path = Path(directory) / SOCKET_NAME
         self.system = system
+        self.servers = servers
         self.reactor = reactor
         self.clients: set[ObserverProtocol] = set()
         self._port: Any = None

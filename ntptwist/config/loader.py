@@ -183,7 +183,7 @@ def _policy(table: Table, sources: Sequence[SourceEntry]) -> SynchronizationPoli
     required = any(_options(source).require for source in sources)
     policy = read_policy(table, replace(_DEFAULTS.policy, voting_sources=_votes(sources), needs_required=required))
     if "reference-id" in table and policy.local_stratum == _DEFAULTS.policy.local_stratum:
-        table.warning("reference-id", "has no effect: it names this machine's own clock, with a local-stratum below 16")
+        table.warning("reference-id", "has no effect: local-stratum is 16")
     if sources and policy.voting_sources < policy.agreeing:
         table.warning(
             "minimum-agreeing-sources",

@@ -85,10 +85,9 @@ def _access(table: Table) -> AccessSettings:
 
 def _list(table: Table, key: str, prefixes: tuple[Prefix, ...], action: Action) -> tuple[tuple[Prefix, ...], Action]:
     """Read one list: ``{ filter = [...], action = "ignore" | "deny" }``."""
-    if key not in table:
-        table.accept([key])
-        return prefixes, action
     inner = table.table(key)
+    if not table.holds_table(key):
+        return prefixes, action
     nothing: tuple[Prefix, ...] = ()
     given = inner.parsed("filter", _prefixes, ..., nothing)
     return given, Action(inner.choice("action", _REFUSALS, action.value))
@@ -103,7 +102,7 @@ def _rate_limit(table: Table) -> RateLimit | None:
     capacity = table.integer("rate-limiting-cache-size", 0, minimum=0, maximum=LARGEST_CACHE)
     cutoff = table.integer("rate-limiting-cutoff-ms", 0, minimum=0, maximum=86_400_000)
     if not capacity or not cutoff:
-        table.without_effect(_TUNING, "rate-limiting-cache-size and rate-limiting-cutoff-ms must both be set")
+        table.without_effect(_TUNING, "rate-limiting-cache-size or -cutoff-ms is not set")
         return None
     default = RateLimit(cutoff * _MILLISECOND)
     return RateLimit(

@@ -178,8 +178,7 @@ def prefix(value: Any) -> IPv4Network | IPv6Network:
     given = text(value)
     address, slash, length = given.partition("/")
     if not slash:
-        hint = " (a single address: /32, or /128 with IPv6)"
-        raise ValueError(f"{shown(given)} is no prefix of the form address/length{hint}")
+        raise ValueError(f"{shown(given)} has no length: a prefix is address/length")
     try:
         IPv6Address(address) if ":" in address else IPv4Address(address)
     except ValueError:

@@ -229,7 +229,8 @@ class Responder:
         else:
             face = self.face(time, received, monotonic)
             left = encode_timestamp(transmit) & ~_LOWEST_BIT
-            if asks and (earlier := self._departures.pop(int.from_bytes(origin), None)) is not None:
+            # A request whose two nonces are one can't be told which of them was echoed (RFC 9769, section 2).
+            if asks and echo != nonce and (earlier := self._departures.get(int.from_bytes(origin))) is not None:
                 counters.interleaved += 1
                 left, nonce = earlier, echo
             reply = _REPLY.pack(

@@ -72,8 +72,8 @@ class ServerCounters:
     What a server did since its start.
 
     Every request is ``received`` and one of ``accepted``, ``denied``, ``ignored``, ``rate_limited``, ``nts_nak`` (the
-    kiss NTSN) and ``control``; those with NTS are counted once more in ``nts_received``, and in ``nts_accepted`` or
-    ``nts_denied``.  ``interleaved`` are the accepted ones with a reply of that mode, ``response_send_errors`` the
+    kiss NTSN) and ``control``; those with NTS are counted once more in ``nts_received``, and of them ``nts_accepted``
+    and ``nts_denied``.  ``interleaved`` are the accepted ones with a reply of that mode, ``response_send_errors`` the
     replies that the network refused.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -84,7 +85,7 @@ def servers(daemon: Daemon) -> list[ServerService]:
 
 
 @pytest.fixture
-def said() -> Any:
+def said() -> Iterator[list[str]]:
     """Give the texts that are logged about servers meanwhile."""
     texts: list[str] = []
 
@@ -92,9 +93,10 @@ def said() -> Any:
         if isinstance(event.get("log_source"), ServerService):
             texts.append(str(event["log_format"]).format(**event))
 
-    globalLogPublisher.addObserver(observe)
+    publisher: Any = globalLogPublisher
+    publisher.addObserver(observe)
     yield texts
-    globalLogPublisher.removeObserver(observe)
+    publisher.removeObserver(observe)
 
 
 def test_servers_are_the_last_children() -> None:

@@ -35,15 +35,23 @@ _MILLISECOND = NANOSECONDS // 1000
 
 
 def read_servers(tables: Iterable[Table]) -> tuple[ServerSettings, ...]:
-    """Read all ``[[server]]`` tables; two with one address are a problem."""
+    """Read all ``[[server]]`` tables; the kernel refuses two that share an address, so that is a problem."""
     servers: list[ServerSettings] = []
     for table in tables:
         server = _server(table)
-        same = next((each for each in servers if each.listen == server.listen), None)
+        same = next((each for each in servers if _overlap(each.listen, server.listen)), None)
         if same is not None and table.sound:
-            table.problem("listen", f"{server.listen} is served already ({same.location})")
+            table.problem("listen", f"{server.listen} shares addresses with {same.listen} ({same.location})")
         servers.append(server)
     return tuple(servers)
+
+
+def _overlap(one: HostPort, other: HostPort) -> bool:
+    """Tell whether two addresses can't both be had: ``::`` has those of IPv4 too."""
+    hosts = {one.host, other.host}
+    return one.port == other.port and (
+        len(hosts) == 1 or "::" in hosts or ("0.0.0.0" in hosts and ":" not in one.host + other.host)  # noqa: S104
+    )
 
 
 def _server(table: Table) -> ServerSettings:
@@ -70,10 +78,9 @@ def _listen(given: Any) -> HostPort:
     """Accept a literal address, and a port."""
     listen = value.address(given, NTP_PORT)
     try:
-        ip_address(listen.host)
+        return HostPort(str(ip_address(listen.host)), listen.port)
     except ValueError:
         raise ValueError(f"{value.shown(given)} is no address of this machine, like 0.0.0.0:123 or [::]:123") from None
-    return listen
 
 
 def _access(table: Table) -> AccessSettings:

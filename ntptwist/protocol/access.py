@@ -51,13 +51,7 @@ class Prefixes:
         leading: dict[int, dict[int, set[int]]] = {size: defaultdict(set) for size in _SIZES}
         for prefix in prefixes:
             octets = plain_address(prefix.network_address.packed)
-            length = prefix.prefixlen
-            if len(octets) != len(prefix.network_address.packed):
-                if length < 96:  # it reaches beyond the mapped addresses, so it is meant as IPv6
-                    octets = prefix.network_address.packed
-                else:
-                    length -= 96
-            shift = 8 * len(octets) - length
+            shift = prefix.max_prefixlen - prefix.prefixlen  # the bits that are left; a mapping takes none of them
             leading[len(octets)][shift].add(int.from_bytes(octets) >> shift)
         self._leading = {size: tuple(leading[size].items()) for size in _SIZES}
         self.all = all(8 * size in leading[size] for size in _SIZES)

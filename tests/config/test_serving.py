@@ -168,7 +168,15 @@ def test_single_problems(line: str, problem: str) -> None:
             SERVER.replace("192.0.2.1:123", "localhost:123"),
             ":2: server[1].listen: 'localhost:123' is no address of this machine, like 0.0.0.0:123 or [::]:123",
         ),
-        (SERVER + SERVER, ":5: server[2].listen: 192.0.2.1:123 is served already (<text>:1)"),
+        (SERVER + SERVER, ":5: server[2].listen: 192.0.2.1:123 shares addresses with 192.0.2.1:123 (<text>:1)"),
+        (
+            SERVER + SERVER.replace("192.0.2.1", "[0::0]"),
+            ":5: server[2].listen: [::]:123 shares addresses with 192.0.2.1:123 (<text>:1)",
+        ),
+        (
+            SERVER.replace("192.0.2.1", "0.0.0.0") + SERVER,
+            ":5: server[2].listen: 192.0.2.1:123 shares addresses with 0.0.0.0:123 (<text>:1)",
+        ),
         ("[synchronization]\nreference-id = 'TOOLONG'\n",
          ":2: synchronization.reference-id: expected one to four characters of ASCII, not 'TOOLONG'"),
     ],
@@ -195,6 +203,21 @@ def test_problems_of_addresses(text: str, problem: str) -> None:
 def test_warnings(line: str, warning: str) -> None:
     """What has no effect is a warning."""
     assert warnings(f"{SERVER}{line}\n") == (warning,)
+
+
+@pytest.mark.parametrize("other", ["192.0.2.2:123", "192.0.2.1:124", "[2001:db8::1]:123", "[::]:124"])
+def test_several_servers(other: str) -> None:
+    """A machine may serve on as many addresses as it has."""
+    servers = loads(SERVER + SERVER.replace("192.0.2.1:123", other), find_driver).servers
+
+    assert [str(server.listen) for server in servers] == ["192.0.2.1:123", other]
+
+
+def test_the_wildcard_of_ipv4() -> None:
+    """It leaves the addresses of IPv6 to others."""
+    text = SERVER.replace("192.0.2.1", "0.0.0.0") + SERVER.replace("192.0.2.1", "[2001:db8::1]")
+
+    assert len(loads(text, find_driver).servers) == 2
 
 
 def test_an_own_clock_has_a_name() -> None:

@@ -9,8 +9,6 @@ request costs the same however many clients there are.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
 from ntptwist.timestamp import Monotonic
 
 CAPACITY = 1024
@@ -43,8 +41,8 @@ class ClientTable:
     def __init__(self, capacity: int = CAPACITY) -> None:
         self.capacity = capacity
         self._clients: dict[bytes, Client] = {}
-        self._groups: dict[int, OrderedDict[bytes, Client]] = {}
-        self._least = 0  # no group has fewer packets; counts only grow once the table is full
+        self._groups: dict[int, dict[bytes, Client]] = {}
+        self._least = 0  # no group has fewer packets: counts only grow once the table is full
 
     def __len__(self) -> int:
         return len(self._clients)
@@ -66,7 +64,7 @@ class ClientTable:
         else:
             self._take_out(address, client.packets)
         client.packets += packets
-        self._groups.setdefault(client.packets, OrderedDict())[address] = client
+        self._groups.setdefault(client.packets, {})[address] = client
         client.last_seen = monotonic
         client.version = version
         client.interleaved = interleaved
@@ -81,7 +79,9 @@ class ClientTable:
         if len(self._clients) < self.capacity:
             return 0
         if self._least not in self._groups:
-            self._least = min(self._groups)
+            self._least += 1  # mostly where the client that came last is
+            if self._least not in self._groups:
+                self._least = min(self._groups)
         victim = next(iter(self._groups[self._least]))
         self._take_out(victim, self._least)
         del self._clients[victim]

@@ -48,7 +48,6 @@ _FRESH = 1_000_000_000 >> 6
 """Nanoseconds in which no clock's dispersion grows by a unit of what is sent, 15 microseconds."""
 
 _LOWEST_BIT = 1
-_ALL_BITS = (1 << 64) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +141,7 @@ class Responder:
         "_face_until",
         "_limiter",
         "_nts",
+        "_tells",
         "clients",
         "counters",
         "open",
@@ -161,6 +161,7 @@ class Responder:
         self._nts = nts
         self._control = control
         self._limiter = None if policy.rate_limit is None else RateLimiter(policy.rate_limit)
+        self._tells = policy.rate_limit is not None and policy.rate_limit.kiss
         self._departures: OrderedDict[int, int] = OrderedDict()
         self._face: Face | None = None
         self._face_of: TimeSnapshot | None = None
@@ -212,8 +213,9 @@ class Responder:
             return self._ignore(_NO_CLIENT)
         if version not in self.policy.versions:
             return self._ignore(_WRONG_VERSION)
+        reads = self._nts is not None and version == 4 and (action is not Action.RATE or self._tells)
         try:
-            protected = self._nts.read(request) if self._nts is not None and version == 4 else None
+            protected = self._nts.read(request) if self._nts is not None and reads else None
         except WireError as error:
             return self._ignore(Dropped(f"not a request: {error}"))
         asks = self.policy.interleaved and origin[7] & _LOWEST_BIT
@@ -262,8 +264,7 @@ class Responder:
             return KissCode.DENY
         if action is Action.RATE:
             counters.rate_limited += 1
-            limit = self.policy.rate_limit
-            return KissCode.RATE if limit is not None and limit.kiss else _TOO_OFTEN
+            return KissCode.RATE if self._tells else _TOO_OFTEN
         if protected is not None and protected.session is None:
             counters.nts_nak += 1
             return KissCode.NTSN

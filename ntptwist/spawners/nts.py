@@ -20,14 +20,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from twisted.internet.defer import Deferred
-from zope.interface import implementer
-
 from ntptwist.algorithm.config import PollLimits, SelectionOptions
 from ntptwist.config.table import HostPort, Table
 from ntptwist.errors import KeyExchangeError
 from ntptwist.identifiers import EndReason, SourceEnd, SourceId
-from ntptwist.interfaces import ISource, ISpawner, ISystem
+from ntptwist.interfaces import ISource, ISystem
 from ntptwist.log import Logger
 from ntptwist.net.resolver import first_reachable, resolve
 from ntptwist.nts.exchange import KeyExchangeResult
@@ -37,6 +34,7 @@ from ntptwist.ntske.store import SessionStore, read_time, write_time
 from ntptwist.ntske.tls import Trust
 from ntptwist.protocol.client import AssociationConfiguration
 from ntptwist.sources.ntp import NTPSource, ServerAddress
+from ntptwist.spawners.single import SingleSpawner
 
 KEY_EXCHANGE_PORT: Final = 4460
 
@@ -64,8 +62,7 @@ class NTSConfiguration:
     voting_sources: int = 1
 
 
-@implementer(ISpawner)
-class NTSSpawner:
+class NTSSpawner(SingleSpawner):
     """Keeps one source for one key exchange server alive."""
 
     description = "nts"
@@ -78,18 +75,14 @@ class NTSSpawner:
         reactor: Any,
         exchange: ExchangeKeys = exchange_keys,
     ) -> None:
-        self.id = system.new_spawner_id()
+        super().__init__(configuration, system, reactor)
         self._configuration = configuration
-        self._system = system
-        self._reactor = reactor
         self._exchange = exchange
         self._store = SessionStore(system.state_directory, str(configuration.address), configuration.trust.fingerprint)
-        self._source: SourceId | None = None
         self._session: KeyExchangeResult | None = None
         self._protection: ClientProtection | None = None
         self._left: KeyExchangeResult | None = None  # of the source before, with the cookies that it did not use
         self._resumes = True  # whether what is left may be used without asking for new keys
-        self._denied = False
         self._timer: Any = None
 
     @staticmethod
@@ -112,20 +105,8 @@ class NTSSpawner:
             table.selection_options(),
         )
 
-    @property
-    def address_description(self) -> str:
-        """Give the address as it was configured."""
-        return str(self._configuration.address)
-
-    def is_complete(self) -> bool:
-        """Tell whether the source exists, or must not exist."""
-        return self._denied or self._source is not None
-
-    def try_spawn(self) -> Deferred[list[ISource]]:
+    async def make(self) -> ISource:
         """Exchange keys and make a source for the server that came out of it."""
-        return Deferred.fromCoroutine(self._spawn())
-
-    async def _spawn(self) -> list[ISource]:
         session = await self._find_session()
         port = session.port or NTP_PORT
         addresses = await resolve(self._reactor, session.server or self._configuration.address.host)
@@ -135,18 +116,16 @@ class NTSSpawner:
         self._protection = ClientProtection(session.keys, session.cookies, self._system.randbytes)
         server = ServerAddress(self.address_description, host, port)
         association = AssociationConfiguration(limits=self._configuration.limits)
-        return [
-            NTPSource(
-                server,
-                association,
-                self._system,
-                self.id,
-                self._reactor,
-                "nts",
-                self._protection,
-                self._configuration.options,
-            ),
-        ]
+        return NTPSource(
+            server,
+            association,
+            self._system,
+            self.id,
+            self._reactor,
+            "nts",
+            self._protection,
+            self._configuration.options,
+        )
 
     async def _find_session(self) -> KeyExchangeResult:
         """Give keys and cookies: what was kept, or new ones, or what is left."""
@@ -190,15 +169,14 @@ class NTSSpawner:
 
     def source_registered(self, source: ISource) -> None:
         """Note the source."""
-        self._source = source.id
+        super().source_registered(source)
         self._resumes = False
         if self._configuration.trusts_last_known_time:
             self._timer = self._reactor.callLater(TIME_INTERVAL, self._time_has_come)
 
-    def source_removed(self, source: SourceId, end: SourceEnd) -> None:  # noqa: ARG002 - there is only one
+    def source_removed(self, source: SourceId, end: SourceEnd) -> None:
         """Note that it has ended, and what it leaves; at a stop it is kept."""
-        self._source = None
-        self._denied = end.reason is EndReason.DEMOBILIZED
+        super().source_removed(source, end)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

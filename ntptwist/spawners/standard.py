@@ -2,8 +2,7 @@
 ``mode = "server"``: one server, by name or address.
 
 The name is resolved when a source is to be created, and the first address that this host has a way to is used until it
-no longer answers; then the next one, since many resolvers give their answers in the same order each time.  After a
-server has denied service it is left alone until the daemon is restarted (RFC 5905, section 7.4).
+no longer answers; then the next one, since many resolvers give their answers in the same order each time.
 """
 
 from __future__ import annotations
@@ -11,16 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from twisted.internet.defer import Deferred
-from zope.interface import implementer
-
 from ntptwist.algorithm.config import PollLimits, SelectionOptions
 from ntptwist.config.table import HostPort, Table
 from ntptwist.identifiers import EndReason, SourceEnd, SourceId
-from ntptwist.interfaces import ISource, ISpawner, ISystem
+from ntptwist.interfaces import ISource, ISystem
 from ntptwist.net.resolver import first_reachable, resolve
 from ntptwist.protocol.client import AssociationConfiguration
 from ntptwist.sources.ntp import NTPSource, ServerAddress
+from ntptwist.spawners.single import SingleSpawner
 
 NTP_PORT = 123
 
@@ -36,21 +33,16 @@ class StandardConfiguration:
     voting_sources: int = 1
 
 
-@implementer(ISpawner)
-class StandardSpawner:
+class StandardSpawner(SingleSpawner):
     """Keeps one source for one name alive."""
 
     description = "standard"
 
     def __init__(self, configuration: StandardConfiguration, system: ISystem, reactor: Any) -> None:
-        self.id = system.new_spawner_id()
+        super().__init__(configuration, system, reactor)
         self._configuration = configuration
-        self._system = system
-        self._reactor = reactor
-        self._source: SourceId | None = None
         self._host = ""
         self._failed: set[str] = set()
-        self._denied = False
 
     @staticmethod
     def configure(table: Table) -> StandardConfiguration:
@@ -62,20 +54,8 @@ class StandardSpawner:
             table.selection_options(),
         )
 
-    @property
-    def address_description(self) -> str:
-        """Give the address as it was configured."""
-        return str(self._configuration.address)
-
-    def is_complete(self) -> bool:
-        """Tell whether the source exists, or must not exist."""
-        return self._denied or self._source is not None
-
-    def try_spawn(self) -> Deferred[list[ISource]]:
+    async def make(self) -> ISource:
         """Resolve the name and make a source for its first reachable address."""
-        return Deferred.fromCoroutine(self._spawn())
-
-    async def _spawn(self) -> list[ISource]:
         configured = self._configuration
         addresses = await resolve(self._reactor, configured.address.host)
         self._failed.intersection_update(addresses)
@@ -85,15 +65,10 @@ class StandardSpawner:
         self._host = first_reachable(self._reactor, addresses, configured.address.port)
         server = ServerAddress(str(configured.address), self._host, configured.address.port)
         association = AssociationConfiguration(version=configured.version, limits=configured.limits)
-        return [NTPSource(server, association, self._system, self.id, self._reactor, options=configured.options)]
+        return NTPSource(server, association, self._system, self.id, self._reactor, options=configured.options)
 
-    def source_registered(self, source: ISource) -> None:
-        """Note the source."""
-        self._source = source.id
-
-    def source_removed(self, source: SourceId, end: SourceEnd) -> None:  # noqa: ARG002 - there is only one
-        """Note that it has ended."""
-        self._source = None
+    def source_removed(self, source: SourceId, end: SourceEnd) -> None:
+        """Note that it has ended, and that the next one should be at another address."""
+        super().source_removed(source, end)
         if end.reason is not EndReason.STOPPED:
             self._failed.add(self._host)
-        self._denied = end.reason is EndReason.DEMOBILIZED

@@ -16,7 +16,8 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import UNIXClientEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol
 
-from ntptwist.observe.observer import CONNECTION_LIMIT, Observer
+from ntptwist.net.requests import LONGEST_REQUEST
+from ntptwist.observe.observer import Observer
 from ntptwist.snapshot import ServerSnapshot, SystemSnapshot, TimeSnapshot
 from ntptwist.timestamp import Monotonic, Timestamp
 
@@ -91,7 +92,7 @@ async def test_wrong_requests_are_answered(observer: Observer) -> None:
 
 async def test_an_endless_request_is_hung_up_on(observer: Observer) -> None:
     """A line without end does not fill the memory."""
-    assert await ask(observer, b"x" * 5000) == []
+    assert await ask(observer, b"x" * (LONGEST_REQUEST + 1)) == []
 
 
 async def test_everybody_may_ask_but_not_replace_it(observer: Observer) -> None:
@@ -102,7 +103,7 @@ async def test_everybody_may_ask_but_not_replace_it(observer: Observer) -> None:
 
 async def test_too_many_clients(observer: Observer) -> None:
     """One client more than the limit is hung up on, and a place is free again when one leaves."""
-    conversations = [Conversation() for _ in range(CONNECTION_LIMIT)]
+    conversations = [Conversation() for _ in range(observer.limit)]
     for conversation in conversations:
         await connectProtocol(UNIXClientEndpoint(reactor, str(observer.path)), conversation)
         conversation.transport.write(b'{"command": "status"}\n')  # type: ignore[union-attr]

@@ -8,6 +8,7 @@ virtual world::
            > Observer
            > ClockState
            > System > SpawnerService > sources
+           > ServerService
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from ntptwist.log import Logger
 from ntptwist.observe.observer import Observer
 from ntptwist.observe.record import RecordFile, RecordingController
 from ntptwist.registry import find_driver
+from ntptwist.serving import make_servers
 from ntptwist.spawners.service import SpawnerService
 from ntptwist.state import ClockState
 from ntptwist.system import System
@@ -59,14 +61,18 @@ class Daemon(MultiService):
         self._steers = steers
 
     def privilegedStartService(self) -> None:
-        """Take the clock over while privileges last; one line and exit 70 when it is refused."""
+        """
+        Open ports and take the clock over while privileges last; one line and exit 69 or 70 when that is refused.
+
+        The ports come first: a second daemon that was started by mistake ends before it has touched the clock.
+        """
+        super().privilegedStartService()
         if self._steers and isinstance(self.clock, KernelClock):
             try:
                 self.clock.take_over()
             except ClockError as error:
                 print(f"ntptwist: {explain(error)}", file=sys.stderr)
                 raise SystemExit(EX_SOFTWARE) from error
-        super().privilegedStartService()
 
     def fail(self, reason: str) -> None:
         """End the daemon: the clock is not safe in its hands.  The first reason counts."""
@@ -120,8 +126,11 @@ def make_service(
         return frozenset(map(_reference_id, own_addresses()))
 
     daemon.system = System(reactor, clock, controller, randbytes, own_ids, daemon.fail, config.state_directory)
+    servers = make_servers(config, daemon.system, reactor)
     if config.control_directory is not None:
-        Observer(config.control_directory, daemon.system, reactor).setServiceParent(daemon)
+        Observer(
+            config.control_directory, daemon.system, reactor, lambda: [server.observe() for server in servers]
+        ).setServiceParent(daemon)
     if config.state_directory is not None and clock.control != "virtual":
         ClockState(config.state_directory, controller, reactor).setServiceParent(daemon)
     daemon.system.setServiceParent(daemon)
@@ -129,4 +138,6 @@ def make_service(
         driver = find_driver(entry.mode)
         spawner = driver.spawner(entry.configuration, daemon.system, reactor)
         SpawnerService(spawner, daemon.system, reactor, entry.mode).setServiceParent(daemon.system)
+    for server in servers:
+        server.setServiceParent(daemon)  # the last, so the first to be stopped
     return daemon

@@ -8,6 +8,7 @@ all durations are seconds, and what is not known is ``None``.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ntptwist.identifiers import NO_REFERENCE, Leap, ReferenceId, SourceId
@@ -95,6 +96,33 @@ class SourceSnapshot:
     id: SourceId | None
     observation: SourceObservation
     estimate: SourceEstimate
+
+
+@dataclass(frozen=True, slots=True)
+class ClientSnapshot:
+    """A client of a server; of its ``packets`` as many as ``error`` may have been others'."""
+
+    address: str
+    packets: int
+    error: int
+    last_seen: Monotonic
+    version: int
+    interleaved: bool
+    nts: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSnapshot:
+    """
+    One server: its address, why it is not served (None: it is), its counters and the clients that ask most.
+
+    The counters are those of ``protocol.server.ServerCounters``.
+    """
+
+    address: str
+    trouble: str | None
+    counters: Mapping[str, int]
+    clients: tuple[ClientSnapshot, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

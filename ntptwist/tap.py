@@ -74,7 +74,9 @@ def check_config(options: Options) -> int:
     config = read_config(options)
     for warning in config.warnings:
         print(f"warning: {warning}")
-    print(f"{config.path}: good, {len(config.sources)} sources, the clock is controlled as {config.clock.control!r}")
+    servers = f"{len(config.servers)} servers, " if config.servers else ""
+    clock = f"the clock is controlled as {config.clock.control!r}"
+    print(f"{config.path}: good, {len(config.sources)} sources, {servers}{clock}")
     return 0
 
 

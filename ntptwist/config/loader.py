@@ -2,8 +2,8 @@
 From a file to a Config, or to all its problems at once.
 
 The keys are those of ntpd-rs' ``ntp.toml``, plus our own.  What ntpd-rs knows and this daemon does not do yet is
-refused where leaving it out would change what the machine offers or whom it believes (servers, kinds of sources), and
-accepted with a warning otherwise.  A key that neither knows is refused.
+refused where leaving it out would change what the machine offers or whom it believes (key servers, kinds of sources),
+and accepted with a warning otherwise.  A key that neither knows is refused.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from typing import Any, NoReturn, get_args
 
 from ntptwist.algorithm.config import PanicThreshold, Profile, SelectionOptions, StepPolicy, SynchronizationPolicy
 from ntptwist.algorithm.leap import LeapTable, parse_leap_table
+from ntptwist.config import value
 from ntptwist.config.lines import locate
 from ntptwist.config.model import ClockSettings, Config, Control, LogLevel, ObservabilitySettings, SourceEntry
+from ntptwist.config.serving import read_servers
 from ntptwist.config.table import Findings, Table
 from ntptwist.config.value import shown
 from ntptwist.errors import ConfigError, DriverError
@@ -36,7 +38,6 @@ LARGEST_FILE = 1 << 20
 
 _NTPD_RS_MODES = ("nts-pool", "csptp")
 _NOT_BUILT = {
-    "server": "serving time",
     "nts-ke-server": "serving NTS keys",
     "keyset": "serving NTS keys",
     "csptp": "CSPTP",
@@ -127,7 +128,11 @@ def read(root: Table, find_driver: FindDriver) -> Config:
     sources = tuple(entry for table in root.tables("source") if (entry := _source(table, find_driver)) is not None)
     config = Config(
         sources=sources,
+        servers=read_servers(root.tables("server")),
         policy=_policy(root.table("synchronization"), sources),
+        reference_id=root.table("synchronization").parsed(
+            "reference-id", value.reference_id, _DEFAULTS.reference_id, _DEFAULTS.reference_id
+        ),
         clock=_clock(root.table("clock")),
         control_directory=root.table("control").path("directory", _DEFAULTS.control_directory),
         state_directory=root.table("state").path("directory", _DEFAULTS.state_directory),
@@ -177,6 +182,8 @@ def _policy(table: Table, sources: Sequence[SourceEntry]) -> SynchronizationPoli
     """Read ``[synchronization]``; a source votes once unless its configuration tells ``voting_sources``."""
     required = any(_options(source).require for source in sources)
     policy = read_policy(table, replace(_DEFAULTS.policy, voting_sources=_votes(sources), needs_required=required))
+    if "reference-id" in table and policy.local_stratum == _DEFAULTS.policy.local_stratum:
+        table.warning("reference-id", "has no effect: local-stratum is 16")
     if sources and policy.voting_sources < policy.agreeing:
         table.warning(
             "minimum-agreeing-sources",
@@ -221,7 +228,6 @@ def read_policy(table: Table, default: SynchronizationPolicy) -> Synchronization
         leap_table=_leap_table(table) or default.leap_table,
         profile=Profile(table.choice("profile", [profile.value for profile in Profile], default.profile.value)),
     )
-    table.without_effect(["reference-id"], "serving time is not built yet")
     if not table.boolean("warn-on-jump", default=True):
         table.warning("warn-on-jump", "has no effect: every step is logged")
     table.without_effect(["algorithm"], "this daemon's own filter and steering need no tuning")

@@ -10,9 +10,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from ntptwist.algorithm.config import SynchronizationPolicy
+from ntptwist.config.value import HostPort
+from ntptwist.identifiers import NO_REFERENCE, ReferenceId
+from ntptwist.protocol.access import LOOPBACK, Action, Prefix
+from ntptwist.protocol.ratelimit import RateLimit
+from ntptwist.wire.header import VERSIONS
 
 Control = Literal["system", "observe", "virtual"]
 LogLevel = Literal["trace", "debug", "info", "warn", "error"]
+PortTaken = Literal["fail", "retry"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +58,50 @@ class ObservabilitySettings:
 
 
 @dataclass(frozen=True, slots=True)
+class AccessSettings:
+    """Whom a server answers; see ``protocol.access.AccessList``."""
+
+    allow: tuple[Prefix, ...] = LOOPBACK
+    deny: tuple[Prefix, ...] = ()
+    otherwise: Action = Action.IGNORE
+    denied: Action = Action.DENY
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """
+    One ``[[server]]``: the literal address that it listens on, and whom it answers how.
+
+    ``require_nts`` is what becomes of requests without NTS, None where they are answered.  A port that is taken ends
+    the daemon (``"fail"``), or is tried again until it is free.
+    """
+
+    listen: HostPort
+    access: AccessSettings = AccessSettings()
+    rate_limit: RateLimit | None = None
+    require_nts: Action | None = None
+    versions: frozenset[int] = frozenset(VERSIONS)
+    interleaved: bool = True
+    workers: int = 1
+    on_port_taken: PortTaken = "fail"
+    location: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """
     A whole configuration.
 
     ``path`` is None for a text that came from no file.  A directory that is None is not used at all.  ``warnings``
     are complete sentences like the problems of a ConfigError; they are no part of what is configured.
+    ``reference_id`` names this machine's own clock where it is served without sources (``policy.local_stratum``).
     """
 
     path: str | None = None
     sources: tuple[SourceEntry, ...] = ()
+    servers: tuple[ServerSettings, ...] = ()
     policy: SynchronizationPolicy = field(default_factory=SynchronizationPolicy)
+    reference_id: ReferenceId = NO_REFERENCE
     clock: ClockSettings = field(default_factory=ClockSettings)
     control_directory: str | None = "/run/ntptwist"
     state_directory: str | None = "/var/lib/ntptwist"

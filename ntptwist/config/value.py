@@ -12,9 +12,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
+
+from ntptwist.identifiers import ReferenceId
 
 Choice = TypeVar("Choice", bound=str)
 
@@ -27,6 +29,7 @@ _LONGEST_HOST = 254
 
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?", re.ASCII | re.IGNORECASE)
 _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
+_LENGTH = re.compile(r"[0-9]{1,3}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +171,29 @@ def absolute_path(value: Any) -> str:
     if not isinstance(value, str) or not PurePosixPath(value).is_absolute() or "\0" in value:
         raise refused("an absolute path", value)
     return value
+
+
+def prefix(value: Any) -> IPv4Network | IPv6Network:
+    """Accept ``address/length``; bits behind the length mean nothing."""
+    given = text(value)
+    address, slash, length = given.partition("/")
+    if not slash:
+        raise ValueError(f"{shown(given)} has no length: a prefix is address/length")
+    try:
+        IPv6Address(address) if ":" in address else IPv4Address(address)
+    except ValueError:
+        raise ValueError(f"{shown(given)} does not begin with an IPv4 or IPv6 address") from None
+    largest = 128 if ":" in address else 32
+    if "%" in address or not _LENGTH.fullmatch(length) or int(length) > largest:
+        raise ValueError(f"{shown(given)} does not end in a length from 0 to {largest}")
+    return ip_network(given, strict=False)
+
+
+def reference_id(value: Any) -> ReferenceId:
+    """Accept one to four letters, digits and signs of ASCII."""
+    if not isinstance(value, str) or not 1 <= len(value) <= 4 or not value.isascii() or not value.isprintable():
+        raise refused("one to four characters of ASCII", value)
+    return ReferenceId.of_text(value)
 
 
 def address(value: Any, default_port: int) -> HostPort:

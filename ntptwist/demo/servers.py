@@ -24,6 +24,7 @@ from ntptwist.kernel.clock import ObservingClock, VirtualClock
 from ntptwist.kernel.timex import RealSystem
 from ntptwist.nts.keyset import KeySet
 from ntptwist.nts.responder import ServerProtection
+from ntptwist.protocol.server import Responder
 from ntptwist.server.ntp import NTPServer
 from ntptwist.snapshot import TimeSnapshot
 
@@ -59,7 +60,7 @@ class ReferenceServers(MultiService):
         self._authenticate(truth)
 
     def _serve(self, host: str, clock: IClock, port: int = 0, nts: ServerProtection | None = None) -> int:
-        server = NTPServer(host, port, clock, lambda: _stratum_one(clock), self._reactor, nts)
+        server = NTPServer(host, port, clock, lambda: _stratum_one(clock), self._reactor, Responder(nts=nts))
         server.setServiceParent(self)
         return server.port
 

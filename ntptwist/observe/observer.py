@@ -6,6 +6,7 @@ Everybody may ask (mode 0666 in a directory of mode 0755): nothing here can chan
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,30 @@ from ntptwist.interfaces import ISystem
 from ntptwist.net.local import LocalServer
 from ntptwist.net.requests import Command, RequestProtocol
 from ntptwist.observe.state import status_data
+from ntptwist.snapshot import ServerSnapshot
 
 SOCKET_NAME = "observe.sock"
 
 
 class Observer(LocalServer):
-    """Answers what ``ntptwist-ctl`` and programs ask of the state of the daemon."""
+    """
+    Answers what ``ntptwist-ctl`` and programs ask of the state of the daemon.
+
+    ``servers`` gives what there is to show of the servers of time.
+    """
 
     purpose = "ntptwist-ctl gets no answer"
 
-    def __init__(self, directory: str, system: ISystem, reactor: Any) -> None:
+    def __init__(
+        self,
+        directory: str,
+        system: ISystem,
+        reactor: Any,
+        servers: Callable[[], Iterable[ServerSnapshot]] = tuple,
+    ) -> None:
         super().__init__(Path(directory) / SOCKET_NAME, 0o666, reactor)
         self._system = system
+        self._servers = servers
         self._commands: dict[str, Command] = {"status": self._status}
 
     def make_protocol(self) -> RequestProtocol:
@@ -32,4 +45,4 @@ class Observer(LocalServer):
         return RequestProtocol(self, self._commands)
 
     def _status(self, _: dict[str, Any]) -> Any:
-        return status_data(self._system.snapshot())
+        return status_data(self._system.snapshot(), self._servers())

@@ -9,6 +9,18 @@ from __future__ import annotations
 
 from typing import Any
 
+SERVER_WORDS = (
+    ("interleaved", "interleaved"),
+    ("nts_accepted", "with NTS"),
+    ("nts_nak", "with unknown NTS keys"),
+    ("denied", "denied"),
+    ("rate_limited", "too frequent"),
+    ("ignored", "ignored"),
+    ("control", "of mode 6"),
+    ("response_send_errors", "not deliverable"),
+)
+"""The counters of a server, as people read them."""
+
 UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 
 
@@ -80,6 +92,16 @@ def sources_lines(status: dict[str, Any], width: int = 100) -> list[str]:
     return lines
 
 
+def serving(server: dict[str, Any]) -> str:
+    """Say in words what a server has done so far."""
+    if server["trouble"] is not None:
+        return f"not served: {server['trouble']}"
+    counters = server["counters"]
+    parts = [f"{counters['accepted']} of {counters['received']} requests answered"]
+    parts += [f"{counters[name]} {words}" for name, words in SERVER_WORDS if counters[name]]
+    return ", ".join(parts)
+
+
 def status_lines(status: dict[str, Any]) -> list[str]:
     """Give the verdict first, then the facts behind it: one screen."""
     since = f"since {status['since']}" if status["since"] else ""
@@ -101,5 +123,6 @@ def status_lines(status: dict[str, Any]) -> list[str]:
     ]
     if status["state"] != "synchronized":
         lines.insert(1, f"{'State':<20}{status['state']}")
+    lines += [f"{'Server':<20}{server['address']}: {serving(server)}" for server in status.get("servers", ())]
     lines += [f"{'Trouble':<20}{label(row)}: {row['reason']}" for row in status["sources"] if not row["selected"]]
     return [line.rstrip() for line in lines]

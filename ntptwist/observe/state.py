@@ -7,11 +7,12 @@ Seconds everywhere (ppm for frequency), offsets are reference minus local, ``Non
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import ntptwist
-from ntptwist.snapshot import SourceSnapshot, SystemSnapshot
-from ntptwist.timestamp import NANOSECONDS, seconds_between
+from ntptwist.snapshot import ClientSnapshot, ServerSnapshot, SourceSnapshot, SystemSnapshot
+from ntptwist.timestamp import NANOSECONDS, Monotonic, seconds_between
 
 PROTOCOL = 1
 """Version of this form; it grows by fields, and changes number when one changes its meaning."""
@@ -61,8 +62,30 @@ def _both(reason: str, trouble: str) -> str:
     return trouble if trouble in reason or reason == "no measurement yet" else f"{reason}; {trouble}"
 
 
-def status_data(snapshot: SystemSnapshot) -> dict[str, Any]:
-    """Give the whole state, sources included."""
+def server_data(server: ServerSnapshot, monotonic: Monotonic) -> dict[str, Any]:
+    """Give one server, with the clients that ask most."""
+    return {
+        "address": server.address,
+        "trouble": server.trouble,
+        "counters": dict(server.counters),
+        "clients": [_client_data(client, monotonic) for client in server.clients],
+    }
+
+
+def _client_data(client: ClientSnapshot, monotonic: Monotonic) -> dict[str, Any]:
+    return {
+        "address": client.address,
+        "packets": client.packets,
+        "error": client.error,
+        "last_seen": max(seconds_between(monotonic, client.last_seen), 0.0),
+        "version": client.version,
+        "interleaved": client.interleaved,
+        "nts": client.nts,
+    }
+
+
+def status_data(snapshot: SystemSnapshot, servers: Iterable[ServerSnapshot] = ()) -> dict[str, Any]:
+    """Give the whole state, sources and servers included."""
     clock = snapshot.time
     return {
         "protocol": PROTOCOL,
@@ -84,4 +107,5 @@ def status_data(snapshot: SystemSnapshot) -> dict[str, Any]:
         "steps": snapshot.steps,
         "accumulated_steps": snapshot.accumulated_steps,
         "sources": [source_data(row, snapshot) for row in snapshot.sources],
+        "servers": [server_data(server, snapshot.monotonic) for server in servers],
     }

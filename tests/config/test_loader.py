@@ -147,7 +147,7 @@ poll-interval-limits = { min = 4.0, max = true }
 
 [[server]]
 listen = "[::]:123"
-
+lisen = 1
 [synchronisation]
 
 [synchronization]
@@ -169,7 +169,7 @@ log-level = "warning"
         ":23: source[5].address: '1.2.3' is neither a host name nor an address",
         ":24: source[5].poll-interval-limits.min: expected a whole number from -2 to 17, not 4.0",
         ":24: source[5].poll-interval-limits.max: expected a whole number from -2 to 17, not true",
-        ":26: server: serving time is not built yet",
+        ":28: server[1].lisen: unknown key (did you mean 'listen'?)",
         ":29: synchronisation: unknown key (did you mean 'synchronization'?)",
         ":32: synchronization.minimum-agreeing-sources: expected a whole number of at least 1, not 0",
         ":33: synchronization.single-step-panic-threshold.backward: expected a number of at least 0 or inf, not -1",
@@ -189,14 +189,13 @@ def test_kinds_of_sources_that_are_not_built_yet(mode: str) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("[[server]]\nlisten = '[::]:123'\n[[server]]", ":1: server: serving time is not built yet"),
         ("[[nts-ke-server]]", ":1: nts-ke-server: serving NTS keys is not built yet"),
         ("[keyset]", ":1: keyset: serving NTS keys is not built yet"),
         ("[csptp]", ":1: csptp: CSPTP is not built yet"),
         ("[[csptp-server]]", ":1: csptp-server: CSPTP is not built yet"),
     ],
 )
-def test_servers_are_not_built_yet(text: str, problem: str) -> None:
+def test_servers_of_keys_are_not_built_yet(text: str, problem: str) -> None:
     """A section that would make this machine serve is refused: leaving it out in silence would be worse."""
     assert problems(text) == (problem,)
 
@@ -264,7 +263,7 @@ def test_single_problems(text: str, problem: str) -> None:
         ),
         (
             "[synchronization]\nreference-id = 'GPS'",
-            ":2: synchronization.reference-id: has no effect: serving time is not built yet",
+            ":2: synchronization.reference-id: has no effect: local-stratum is 16",
         ),
         (
             "[synchronization]\nwarn-on-jump = false",

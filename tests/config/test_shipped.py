@@ -13,7 +13,7 @@ import pytest
 
 from ntptwist.algorithm.config import SynchronizationPolicy
 from ntptwist.config.loader import load, loads
-from ntptwist.config.model import Config
+from ntptwist.config.model import AccessSettings, Config, ServerSettings
 from tests.config.stub import find_driver
 
 ROOT = Path(__file__).parents[2]
@@ -44,7 +44,7 @@ def test_as_shipped_nothing_is_configured() -> None:
 
 
 def test_the_examples_can_be_used() -> None:
-    """With every option in force the file is good, gives no warning and has its four servers."""
+    """With every option in force the file is good, gives no warning, has its four sources and serves time."""
     config = loads(IN_FORCE, find_driver)
 
     assert config.warnings == ()
@@ -54,12 +54,19 @@ def test_the_examples_can_be_used() -> None:
         "ntp.example.com:123",
         "[2001:db8::123]:123",
     ]
+    assert [str(server.listen) for server in config.servers] == ["[::]:123"]
 
 
 def test_the_options_show_the_defaults() -> None:
     """What stands in the file as an option, but for the sources, is what holds without it."""
     config = loads(IN_FORCE, find_driver)
-    default = Config(sources=config.sources, policy=SynchronizationPolicy(voting_sources=len(config.sources)))
+    (server,) = config.servers
+    access = dataclasses.replace(AccessSettings(), allow=server.access.allow)
+    default = Config(
+        sources=config.sources,
+        servers=(ServerSettings(server.listen, access),),
+        policy=SynchronizationPolicy(voting_sources=len(config.sources)),
+    )
 
     assert config.policy.minimum_agreeing_sources == default.policy.agreeing
     assert default == dataclasses.replace(

@@ -67,6 +67,26 @@ def test_no_privilege(lab: Lab, command: list[str | Path]) -> None:
     [[BIN / "ntptwist"], [BIN / "twistd", "-n", "--pidfile=", "ntptwist"]],
     ids=["console script", "twistd plugin"],
 )
+def test_an_address_that_can_not_be_had(lab: Lab, command: list[str | Path]) -> None:
+    """A server whose address is taken, or not this machine's, is one line and 69, before the clock is touched."""
+    daemon = Ntptwist(lab, SOURCES, clock='control = "system"', command=command)
+    with daemon.file.open("a") as file:
+        file.write('\n[[server]]\nlisten = "203.0.113.77:123"\nallowlist = { filter = [] }\n')
+    status = daemon.start().wait_exit(15)
+    complaints = [line for line in daemon.log().splitlines() if "203.0.113.77" in line]
+
+    assert status == 69
+    assert len(complaints) == 1
+    assert "can't serve time on 203.0.113.77:123: Cannot assign requested address" in complaints[0]
+    assert "CAP_SYS_TIME" not in daemon.log()
+    assert "Traceback" not in daemon.log()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [[BIN / "ntptwist"], [BIN / "twistd", "-n", "--pidfile=", "ntptwist"]],
+    ids=["console script", "twistd plugin"],
+)
 def test_wrong_configuration(lab: Lab, command: list[str | Path]) -> None:
     """A configuration with mistakes is refused with all of them, each with its line, and 78."""
     daemon = Ntptwist(lab, SOURCES, command=command)

@@ -18,7 +18,7 @@ from twisted.internet.protocol import Protocol
 
 from ntptwist.net.requests import LONGEST_REQUEST
 from ntptwist.observe.observer import Observer
-from ntptwist.snapshot import SystemSnapshot, TimeSnapshot
+from ntptwist.snapshot import ServerSnapshot, SystemSnapshot, TimeSnapshot
 from ntptwist.timestamp import Monotonic, Timestamp
 
 
@@ -129,6 +129,17 @@ async def test_a_dead_daemons_socket_is_replaced(tmp_path: Path) -> None:
     await service.stopService()
 
     assert answer["ok"]
+
+
+async def test_servers_are_shown(tmp_path: Path) -> None:
+    """What the servers of time have to show is part of the state."""
+    server = ServerSnapshot("[::]:123", None, {"received": 7})
+    service = Observer(str(tmp_path), StubSystem(), reactor, lambda: [server])  # type: ignore[arg-type]
+    service.startService()
+    (answer,) = await ask(service, b'{"command": "status"}\n')
+    await service.stopService()
+
+    assert answer["data"]["servers"][0]["counters"] == {"received": 7}
 
 
 @pytest.mark.parametrize("directory", ["file", "missing/run"])

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from ntptwist.observe.screens import ago, amount, slow_or_fast, sources_lines, status_lines
+from ntptwist.observe.screens import SERVER_WORDS, ago, amount, slow_or_fast, sources_lines, status_lines
+from ntptwist.protocol.server import ServerCounters
 
 
 def source(**changes: Any) -> dict[str, Any]:
@@ -126,3 +127,20 @@ def test_status_lists_the_troubles() -> None:
 
     assert lines[0].startswith("Not synchronized")
     assert lines[-1] == "Trouble             b: falseticker: 251 ms from the majority"
+
+
+def test_status_tells_what_servers_did() -> None:
+    """Each server has a line: how many requests it answered, and of the rest only what there was."""
+    counters = dict.fromkeys(ServerCounters.__slots__, 0)
+    counters |= {"received": 10, "accepted": 6, "denied": 1, "rate_limited": 3, "interleaved": 2}
+    servers = [
+        {"address": "[::]:123", "trouble": None, "counters": counters, "clients": []},
+        {"address": "192.0.2.1:123", "trouble": "Address already in use", "counters": counters, "clients": []},
+    ]
+    lines = status_lines(status(servers=servers))
+
+    assert lines[-2:] == [
+        "Server              [::]:123: 6 of 10 requests answered, 2 interleaved, 1 denied, 3 too frequent",
+        "Server              192.0.2.1:123: not served: Address already in use",
+    ]
+    assert {name for name, _ in SERVER_WORDS} < set(ServerCounters.__slots__)

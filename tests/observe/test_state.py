@@ -7,7 +7,15 @@ from dataclasses import replace
 
 from ntptwist.identifiers import Leap, ReferenceId, SourceId
 from ntptwist.observe.state import status_data, utc
-from ntptwist.snapshot import SourceEstimate, SourceObservation, SourceSnapshot, SystemSnapshot, TimeSnapshot
+from ntptwist.snapshot import (
+    ClientSnapshot,
+    ServerSnapshot,
+    SourceEstimate,
+    SourceObservation,
+    SourceSnapshot,
+    SystemSnapshot,
+    TimeSnapshot,
+)
 from ntptwist.timestamp import Monotonic, Timestamp
 
 TIME = TimeSnapshot(
@@ -83,3 +91,23 @@ def test_trouble_stands_in_the_reason() -> None:
 def test_time_of_day_in_utc() -> None:
     """Points in time are ISO 8601 in UTC, to the millisecond."""
     assert utc(1_795_000_000_123_456_789) == "2026-11-18T11:06:40.123Z"
+
+
+def test_servers() -> None:
+    """Each server tells its address, its trouble, its counters and the clients that ask most, with their ages."""
+    client = ClientSnapshot("192.0.2.7", 5, 0, Monotonic(10**9), 4, interleaved=True, nts=False)
+    server = ServerSnapshot("[::]:123", None, {"received": 5}, (client,))
+    data = status_data(SNAPSHOT, [server])
+    row = {
+        "address": "192.0.2.7",
+        "packets": 5,
+        "error": 0,
+        "last_seen": 2.0,
+        "version": 4,
+        "interleaved": True,
+        "nts": False,
+    }
+
+    assert data["servers"] == [{"address": "[::]:123", "trouble": None, "counters": {"received": 5}, "clients": [row]}]
+    assert data == json.loads(json.dumps(data, allow_nan=False))
+    assert status_data(SNAPSHOT)["servers"] == []

@@ -62,8 +62,8 @@ def test_a_reply(version: int) -> None:
         reference_id=ReferenceId.of_address("192.0.2.9"),
         reference_timestamp=encode_timestamp(REFERENCE_TIME),
         origin_timestamp=0x0123456789ABCDEF,
-        receive_timestamp=encode_timestamp(RECEIVED),
-        transmit_timestamp=encode_timestamp(TRANSMIT),
+        receive_timestamp=encode_timestamp(RECEIVED) | 1,
+        transmit_timestamp=encode_timestamp(TRANSMIT) & ~1,
     )
 
 
@@ -85,7 +85,7 @@ def test_the_reference_time_is_never_to_come() -> None:
     """After a step back the clock seems to have been set in the future; clients are told the time of receipt."""
     reply = answer(REQUEST.serialize(), replace(SNAPSHOT, reference_time=Timestamp(RECEIVED + 1_000_000_000)))
 
-    assert reply.reference_timestamp == reply.receive_timestamp
+    assert reply.reference_timestamp | 1 == reply.receive_timestamp
 
 
 @pytest.mark.parametrize(
@@ -104,11 +104,12 @@ def test_what_follows_the_header_is_ignored(request_: bytes) -> None:
 @pytest.mark.parametrize(
     ("request_", "reason"),
     [
-        (b"", "not a request: the packet is shorter than the 48 octets of a header (at octet 0)"),
-        (bytes(48), "not a request: NTP version 0 is unknown here (at octet 0)"),
-        (REQUEST.serialize()[:47], "not a request: the packet is shorter than the 48 octets of a header (at octet 47)"),
-        (b"\x2b" + bytes(47), "not a request: NTP version 5 is unknown here (at octet 0)"),
-        (b"\x13" + bytes(47), "not a request: NTP version 2 is unknown here (at octet 0)"),
+        (b"", "not a request: the packet is shorter than the 48 octets of a header"),
+        (REQUEST.serialize()[:47], "not a request: the packet is shorter than the 48 octets of a header"),
+        (bytes(48), "the packet has another mode than that of a client"),
+        (b"\x03" + bytes(47), "its version of NTP is not answered"),
+        (b"\x2b" + bytes(47), "its version of NTP is not answered"),
+        (b"\x13" + bytes(47), "its version of NTP is not answered"),
     ],
 )
 def test_what_is_no_request_gets_no_reply(request_: bytes, reason: str) -> None:
@@ -119,6 +120,4 @@ def test_what_is_no_request_gets_no_reply(request_: bytes, reason: str) -> None:
 @pytest.mark.parametrize("mode", [mode for mode in Mode if mode is not Mode.CLIENT])
 def test_other_modes_get_no_reply(mode: Mode) -> None:
     """Only clients are answered: two servers that answered each other would never stop."""
-    assert ask(replace(REQUEST, mode=mode).serialize()) == Dropped(
-        f"the packet has mode {mode:d}, not that of a client"
-    )
+    assert ask(replace(REQUEST, mode=mode).serialize()) == Dropped("the packet has another mode than that of a client")

@@ -11,6 +11,7 @@ from zope.interface.verify import verifyObject
 
 from ntptwist.identifiers import Leap, ReferenceId
 from ntptwist.interfaces import ITimestampedDatagramReceiver
+from ntptwist.protocol.server import Responder
 from ntptwist.server.ntp import LAGS, LARGEST_LAG, NTPServer
 from ntptwist.sim.world import World
 from ntptwist.snapshot import TimeSnapshot
@@ -36,6 +37,17 @@ class Asking(DatagramProtocol):
 
     def network_error(self, errno: int) -> None:
         """Not needed."""
+
+
+class Written:
+    """A transport that keeps what is written."""
+
+    def __init__(self, datagrams: list[bytes]) -> None:
+        self._datagrams = datagrams
+
+    def write(self, datagram: bytes, address: tuple[str, int]) -> None:
+        """Keep a datagram."""
+        self._datagrams.append(datagram)
 
 
 def serving(world: World) -> NTPServer:
@@ -71,8 +83,8 @@ def test_answers_with_its_own_clock() -> None:
 
     assert header.origin_timestamp == int.from_bytes(REQUEST[40:], "big")
     assert abs(now - 10**9 - decode_timestamp(header.transmit_timestamp, now)) < 10**7
-    assert header.receive_timestamp <= header.transmit_timestamp
-    assert (server.requests, server.replies) == (1, 1)
+    assert header.receive_timestamp >> 1 <= header.transmit_timestamp >> 1
+    assert (server.responder.counters.received, server.responder.counters.accepted) == (1, 1)
 
 
 @pytest.mark.parametrize("request_bytes", [b"", b"x" * 47, bytes([0x24]).ljust(48, b"\0"), bytes([0x26]).ljust(48)])
@@ -82,7 +94,7 @@ def test_what_is_no_request_is_not_answered(request_bytes: bytes) -> None:
     server = serving(world)
 
     assert ask(world, request_bytes) == []
-    assert server.replies == 0
+    assert server.responder.counters.accepted == 0
 
 
 def test_transmit_stamp_learns_how_late_packets_leave() -> None:
@@ -131,3 +143,52 @@ def test_a_port_that_is_taken() -> None:
     with pytest.raises(OSError, match="in use"):
         second.startService()
     first.stopService()
+
+
+def test_interleaved_mode() -> None:
+    """A client that asks for it is told when its previous reply really left, however late that was known."""
+    world = World()
+    server = serving(world)
+    request = bytes([0x23]).ljust(24, b"\0")
+    (first,) = map(Header.parse, ask(world, request + bytes(8) + bytes(8) + b"\1" * 8))
+    (second,) = map(Header.parse, ask(world, request + first.receive_timestamp.to_bytes(8) + b"\2" * 8 + b"\3" * 8))
+    left = Timestamp(decode_timestamp(second.transmit_timestamp, world.clock.read().local) + 9_000)
+    server.datagram_transmitted(left)
+    (third,) = map(Header.parse, ask(world, request + second.receive_timestamp.to_bytes(8) + b"\4" * 8 + b"\5" * 8))
+
+    assert second.origin_timestamp.to_bytes(8) == b"\3" * 8
+    assert third.origin_timestamp.to_bytes(8) == b"\4" * 8
+    assert decode_timestamp(third.transmit_timestamp, left) == left
+
+
+def test_control_from_elsewhere_is_not_answered() -> None:
+    """A request of mode 6 that comes over the network gets nothing, even where this machine would be answered."""
+    world = World()
+    responder = Responder(control=lambda request: [request])
+    server = NTPServer("192.0.2.1", 123, world.clock, TimeSnapshot, world.reactor, responder)
+    world.start(server)
+
+    assert ask(world, b"\x26" + bytes(11)) == []
+    assert responder.counters.ignored == 1
+
+
+def test_control_from_this_machine() -> None:
+    """Over loopback it is answered, each datagram by itself."""
+    world = World()
+    responder = Responder(control=lambda request: [b"1" + request, b"2" + request])
+    server = NTPServer("192.0.2.1", 123, world.clock, TimeSnapshot, world.reactor, responder)
+    written: list[bytes] = []
+    server.transport = Written(written)
+    server.datagram_received(b"\x26?", ("127.0.0.1", 4567), world.clock.read().local)
+
+    assert written == [b"1\x26?", b"2\x26?"]
+
+
+def test_a_client_that_can_not_be_reached_is_counted() -> None:
+    """What the network refuses is counted, and the server goes on."""
+    world = World()
+    server = serving(world)
+    server.network_error(111)
+
+    assert server.responder.counters.response_send_errors == 1
+    assert len(ask(world)) == 1

@@ -1,0 +1,192 @@
+"""
+The servers of a configuration: how each gets its address, and what it says while nobody tells this machine the time.
+
+They are children of the daemon after the system, so they are stopped before it: whoever asks is never told the time of
+a clock that nobody looks after any more.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any
+
+from twisted.application.service import Service
+
+from ntptwist.config.model import Config, ServerSettings
+from ntptwist.identifiers import Leap, ReferenceId
+from ntptwist.interfaces import IClock, ISystem
+from ntptwist.log import Logger
+from ntptwist.protocol.access import AccessList
+from ntptwist.protocol.server import Responder, ServerPolicy
+from ntptwist.server.ntp import NTPServer
+from ntptwist.snapshot import ClientSnapshot, ServerSnapshot, TimeSnapshot
+
+if TYPE_CHECKING:
+    from ntptwist.nts.responder import ServerProtection
+
+EX_UNAVAILABLE = 69
+"""sysexits(3): another process has the port."""
+
+RETRY_INTERVAL = 1.0
+TOP_CLIENTS = 10
+NO_LOCAL_STRATUM = 16
+
+Control = Callable[[bytes], list[bytes]]
+"""Answers a mode-6 request by datagrams."""
+
+
+class LocalTime:
+    """
+    What is served: the system's time, or while there is none this machine's own clock as a reference of some stratum.
+
+    Such a clock is right by decree, so it has no dispersion (as chronyd's ``local``).  The system itself goes on
+    saying that it is not synchronised.
+    """
+
+    __slots__ = ("_clock", "_own", "_reference_id", "_stratum", "_time", "_unsynchronized")
+
+    def __init__(
+        self, time: Callable[[], TimeSnapshot], clock: IClock, stratum: int, reference_id: ReferenceId
+    ) -> None:
+        self._time = time
+        self._clock = clock
+        self._stratum = stratum
+        self._reference_id = reference_id
+        self._unsynchronized: TimeSnapshot | None = None
+        self._own = TimeSnapshot()
+
+    def __call__(self) -> TimeSnapshot:
+        """Give the snapshot to serve: the same one until something has changed."""
+        time = self._time()
+        if time.synchronized:
+            return time
+        if time is not self._unsynchronized:
+            now = self._clock.read()
+            self._unsynchronized = time
+            self._own = TimeSnapshot(
+                leap=Leap.NONE,
+                stratum=self._stratum,
+                reference_id=self._reference_id,
+                reference_time=now.local,
+                monotonic=now.monotonic,
+                precision=time.precision,
+                dispersion=0.0,
+            )
+        return self._own
+
+
+class ServerService(Service):
+    """
+    Keeps one server on its address.
+
+    A port that is taken costs one line on standard error and exit status 69 or, with ``retries``, one line in the log
+    and another try each second.  ``trouble`` is why it is not served at the moment.
+    """
+
+    log = Logger()
+
+    def __init__(self, server: NTPServer, listen: str, reactor: Any, *, retries: bool) -> None:
+        self.server = server
+        self.listen = listen
+        self.trouble: str | None = None
+        self._reactor = reactor
+        self._retries = retries
+        self._retry: Any = None
+
+    def privilegedStartService(self) -> None:
+        """Open the socket while privileges last: port 123 needs them."""
+        super().privilegedStartService()
+        self._open()
+
+    def startService(self) -> None:
+        """Open the socket, where that has not been done yet."""
+        super().startService()
+        if not self.server.running and self._retry is None:
+            self._open()
+
+    def stopService(self) -> Any:
+        """Close the socket."""
+        super().stopService()
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        return self.server.stopService() if self.server.running else None
+
+    def observe(self) -> ServerSnapshot:
+        """Give what there is to show."""
+        responder = self.server.responder
+        return ServerSnapshot(
+            address=self.listen,
+            trouble=self.trouble,
+            counters={name: getattr(responder.counters, name) for name in responder.counters.__slots__},
+            clients=tuple(
+                ClientSnapshot(
+                    address=str(ip_address(address)),
+                    packets=client.packets,
+                    error=client.error,
+                    last_seen=client.last_seen,
+                    version=client.version,
+                    interleaved=client.interleaved,
+                    nts=client.nts,
+                )
+                for address, client in responder.clients.top(TOP_CLIENTS)
+            ),
+        )
+
+    def _open(self) -> None:
+        self._retry = None
+        try:
+            self.server.startService()
+        except OSError as error:
+            self._fail(error.strerror or str(error))
+        else:
+            self.log.info("serving time on {listen}", listen=self.listen)
+            self.trouble = None
+
+    def _fail(self, reason: str) -> None:
+        if not self._retries:
+            print(f"ntptwist: can't serve time on {self.listen}: {reason}", file=sys.stderr)
+            raise SystemExit(EX_UNAVAILABLE)
+        if self.trouble != reason:
+            self.log.error(
+                "can't serve time on {listen}, tried again each second: {reason}", listen=self.listen, reason=reason
+            )
+        self.trouble = reason
+        self._retry = self._reactor.callLater(RETRY_INTERVAL, self._open)
+
+
+def make_servers(
+    config: Config,
+    system: ISystem,
+    reactor: Any,
+    nts: ServerProtection | None = None,
+    control: Control | None = None,
+) -> list[ServerService]:
+    """Make the servers of a configuration; ``nts`` has the keys that all of them use, ``control`` answers mode 6."""
+    time: Callable[[], TimeSnapshot] = system.time
+    if config.policy.local_stratum < NO_LOCAL_STRATUM:
+        time = LocalTime(system.time, system.clock, config.policy.local_stratum, config.reference_id)
+    return [_make_server(settings, time, system.clock, reactor, nts, control) for settings in config.servers]
+
+
+def _make_server(
+    settings: ServerSettings,
+    time: Callable[[], TimeSnapshot],
+    clock: IClock,
+    reactor: Any,
+    nts: ServerProtection | None,
+    control: Control | None,
+) -> ServerService:
+    access = settings.access
+    policy = ServerPolicy(
+        access=AccessList(access.allow, access.deny, access.otherwise, access.denied),
+        rate_limit=settings.rate_limit,
+        require_nts=settings.require_nts,
+        versions=settings.versions,
+        interleaved=settings.interleaved,
+    )
+    listen = settings.listen
+    server = NTPServer(listen.host, listen.port, clock, time, reactor, Responder(policy, nts, control))
+    return ServerService(server, str(listen), reactor, retries=settings.on_port_taken == "retry")

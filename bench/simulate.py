@@ -16,6 +16,7 @@ from itertools import accumulate
 from random import Random
 from typing import Protocol
 
+from bench.ntpd_rs_clock import NTPDRSClock
 from bench.scenarios import SCENARIOS, Scenario
 from bench.sides import ControllerSide, PrototypeSide
 from ntptwist.algorithm.config import PollLimits, StepPolicy, SynchronizationPolicy
@@ -280,6 +281,18 @@ def simulate_controller(
     scenario = SCENARIOS[name]
     policy = SynchronizationPolicy(voting_sources=len(scenario.outward), step_policy=StepPolicy.ALWAYS)
     return Simulation(scenario, lambda world: ControllerSide(world, limits, policy), seed, limit, settle).run()
+
+
+def simulate_ntpd_rs(
+    name: str, limits: PollLimits, seed: int = 1, limit: int | None = None, settle: int | None = None
+) -> Result:
+    """Run ntpd-rs' discipline, restated, in a scenario."""
+    scenario = SCENARIOS[name]
+    servers = len(scenario.outward)
+    agreeing = min(3, servers)
+    return Simulation(
+        scenario, lambda world: NTPDRSClock(world, servers, limits, agreeing), seed, limit, settle
+    ).run()
 
 
 def medians(results: Sequence[Result]) -> Iterator[tuple[str, float]]:

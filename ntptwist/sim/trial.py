@@ -69,6 +69,7 @@ class Report:
 
     ``statistics`` are those after the settling time, ``windows`` those of the limits' windows (RMS and maximum).
     ``beyond_bound`` and ``beyond_3_sigma`` are the shares of looks at which the error was greater than claimed.
+    ``recovered`` are, for each foreign step, the seconds until the error was below 1 ms for good; None if it never was.
     ``told`` are the daemon's decisions, with the seconds since the start of the world on its own clock.
     """
 
@@ -80,6 +81,7 @@ class Report:
     synchronized: bool
     exit_status: int
     used: frozenset[str]
+    recovered: tuple[int | None, ...]
     told: tuple[tuple[float, str], ...]
     looks: tuple[Look, ...]
 
@@ -186,6 +188,11 @@ class Trial:
         )
         self._looks.append(Look(at, low, high, error, uncertainty, snapshot.error_bound))
 
+    def _recovery(self, step: float) -> int | None:
+        after = math.floor(step) + 1
+        since = self._world.clock.trace.below(1e-3, first=after)
+        return math.ceil(after + since - step) if since else since
+
     def _report(self, *, synchronized: bool) -> Report:
         scenario, world = self._scenario, self._world
         windows = [world.statistics(window.first, window.last) for window in scenario.limits.windows]
@@ -199,6 +206,7 @@ class Trial:
             synchronized=synchronized,
             exit_status=self._exit_status,
             used=frozenset(self._used),
+            recovered=tuple(self._recovery(event.at) for event in scenario.events if isinstance(event, ForeignStep)),
             told=tuple(self._told),
             looks=tuple(self._looks),
         )

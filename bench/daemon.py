@@ -22,16 +22,7 @@ def simulate_daemon(
 ) -> Result:
     """Run the daemon in a scenario."""
     report = run(virtual_scenario(name, limits, limit, settle), seed)
-    figures = report.statistics
-    return Result(
-        rms=figures.rms,
-        largest=figures.maximum,
-        frequency=figures.frequency_rms,
-        packets=figures.packets,
-        steps=figures.steps,
-        below=figures.below_1ms,
-        recovered=report.recovered[0] if report.recovered else None,
-    )
+    return Result.of(report.statistics, report.recovered[0] if report.recovered else None)
 
 
 def virtual_scenario(name: str, limits: PollLimits, limit: int | None = None, settle: int | None = None) -> Scenario:

@@ -23,6 +23,7 @@ from ntptwist.algorithm.config import PollLimits, StepPolicy, SynchronizationPol
 from ntptwist.sim.network import Path, path_name
 from ntptwist.sim.oscillator import Oscillator as Crystal
 from ntptwist.sim.receiver import noise
+from ntptwist.sim.trace import Statistics, Trace
 from ntptwist.sim.world import ADDRESSES as OWN_ADDRESSES
 
 
@@ -76,7 +77,7 @@ class Result:
     """
     What came of a run: RMS and largest error (s), RMS frequency error, packets, own steps above 0.1 s.
 
-    ``below`` gives the second from which the error stayed below 1 ms for 1000 s, ``recovered`` the seconds until that
+    ``below`` gives the second from which the error stayed below 1 ms for 1001 s, ``recovered`` the seconds until that
     was true after a foreign step; None where it never was.
     """
 
@@ -87,6 +88,19 @@ class Result:
     steps: int
     below: int | None
     recovered: int | None
+
+    @classmethod
+    def of(cls, figures: Statistics, recovered: int | None) -> Result:
+        """Pick from the figures of a trace."""
+        return cls(
+            rms=figures.rms,
+            largest=figures.maximum,
+            frequency=figures.frequency_rms,
+            packets=figures.packets,
+            steps=figures.steps,
+            below=figures.below_1ms,
+            recovered=recovered,
+        )
 
 
 class Simulation:
@@ -105,8 +119,7 @@ class Simulation:
         self.settle = scenario.settle if settle is None else settle
         self.oscillator = Oscillator(scenario, seed, self.limit)
         self.time, self.offset, self.mono, self.correction = 0.0, scenario.offset, 0.0, 0.0
-        self.errors: list[float] = []
-        self.frequency_errors: list[float] = []
+        self.trace = Trace()
         self.packets = self.steps = 0
         self._paths = [
             (
@@ -208,12 +221,14 @@ class Simulation:
     def _advance(self, time: float) -> None:
         correction, start = self.correction, self.oscillator.at(self.time)
         pace = 1.0 + correction
-        first, last = len(self.errors), min(int(time), self.limit)
+        first, last = len(self.trace), min(int(time), self.limit)
         if last >= first:
             here = self.offset - pace * start - correction * self.time
             phase, frequency = self.oscillator.phase, self.oscillator.frequency
-            self.errors.extend([here + pace * phase[k] + correction * k for k in range(first, last + 1)])
-            self.frequency_errors.extend([f * pace + correction for f in frequency[first : last + 1]])
+            self.trace.extend(
+                [-(here + pace * phase[k] + correction * k) for k in range(first, last + 1)],
+                [f * pace + correction for f in frequency[first : last + 1]],
+            )
         elapsed = time - self.time
         gained = pace * (self.oscillator.at(time) - start) + correction * elapsed
         self.offset += gained
@@ -221,36 +236,9 @@ class Simulation:
         self.time = time
 
     def _result(self) -> Result:
-        errors, frequencies = self.errors[self.settle :], self.frequency_errors[self.settle :]
-        recovered = None
-        if self.scenario.step is not None:
-            after = self.errors[self.scenario.step[0] + 1 :]
-            late = [k for k, error in enumerate(after) if abs(error) >= 1e-3]
-            recovered = late[-1] + 2 if late else 0
-        return Result(
-            rms=_rms(errors),
-            largest=max(map(abs, errors)),
-            frequency=_rms(frequencies),
-            packets=self.packets,
-            steps=self.steps,
-            below=_settled(self.errors, 1e-3),
-            recovered=recovered,
-        )
-
-
-def _rms(values: Sequence[float]) -> float:
-    return math.sqrt(math.fsum(value * value for value in values) / len(values))
-
-
-def _settled(errors: Sequence[float], threshold: float) -> int | None:
-    """Give the second after which the error first stayed below the threshold for 1000 s."""
-    start = 0
-    for second, error in enumerate(errors):
-        if abs(error) >= threshold:
-            if second - start > 1000:
-                break
-            start = second + 1
-    return start if start < len(errors) else None
+        figures = self.trace.statistics(self.settle, None, self.packets, self.steps)
+        step = self.scenario.step
+        return Result.of(figures, None if step is None else self.trace.recovery(step[0]))
 
 
 def simulate_prototype(

@@ -188,11 +188,6 @@ class Trial:
         )
         self._looks.append(Look(at, low, high, error, uncertainty, snapshot.error_bound))
 
-    def _recovery(self, step: float) -> int | None:
-        after = math.floor(step) + 1
-        since = self._world.clock.trace.below(1e-3, first=after)
-        return math.ceil(after + since - step) if since else since
-
     def _report(self, *, synchronized: bool) -> Report:
         scenario, world = self._scenario, self._world
         windows = [world.statistics(window.first, window.last) for window in scenario.limits.windows]
@@ -206,7 +201,9 @@ class Trial:
             synchronized=synchronized,
             exit_status=self._exit_status,
             used=frozenset(self._used),
-            recovered=tuple(self._recovery(event.at) for event in scenario.events if isinstance(event, ForeignStep)),
+            recovered=tuple(
+                world.clock.trace.recovery(event.at) for event in scenario.events if isinstance(event, ForeignStep)
+            ),
             told=tuple(self._told),
             looks=tuple(self._looks),
         )

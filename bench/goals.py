@@ -78,13 +78,13 @@ FIXED_64 = (
 )
 
 FIXED_16 = (
-    Row("a", "rms", (11.7, None, None), 4.5),
-    Row("b", "rms", (3.8, None, None), 1.8),
-    Row("c", "rms", (412.0, None, None), 29.0),
+    Row("a", "rms", (11.7, None, 23.4), 4.5),
+    Row("b", "rms", (3.8, None, 6.6), 1.8),
+    Row("c", "rms", (412.0, None, 772.0), 29.0),
     Row("c4", "rms", (364.0, None, None), 27.0),
     Row("e", "rms", (6.9, None, None), 3.3),
-    Row("g", "rms", (37.4, None, None), 15.0),
-    Row("l", "rms", (14.1, None, None), 7.5),
+    Row("g", "rms", (37.4, None, 60.0), 15.0),
+    Row("l", "rms", (14.1, None, 33.0), 7.5),
     Row("p", "rms", UNQUOTED, 0.211),
     Row("a", "below", (23.0, None, None), 1.0, BAR),
     Row("s", "recovered", (95.0, None, None), 7.3, BAR),

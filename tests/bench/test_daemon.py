@@ -52,6 +52,7 @@ def test_the_files_of_the_lab_say_the_same(name: str, polls: str) -> None:
     assert world(virtual_scenario(name, POLLS[polls])) == world(file)
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("name", ["a", "e", "l", "p", "t4"])
 def test_one_seed_is_one_world(name: str) -> None:
     """With one seed the daemon, its controller and the prototype see the same crystal, delays, losses and pulses."""
@@ -65,6 +66,7 @@ def test_one_seed_is_one_world(name: str) -> None:
     assert abs(controller.packets - daemon.packets) <= len(SCENARIOS[name].outward)
 
 
+@pytest.mark.lengthy
 def test_a_foreign_step_is_undone_within_seconds() -> None:
     """The time from somebody's step until the error is small again is measured for the daemon too."""
     recovered = simulate_daemon("s", PollLimits(6, 6), 1, 22000, 21000).recovered
@@ -73,6 +75,7 @@ def test_a_foreign_step_is_undone_within_seconds() -> None:
     assert recovered <= 8
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("name", ["n2", "t6", "r2", "j1", "j3", "e2"])
 def test_every_kind_of_scenario_can_be_given_to_the_daemon(name: str) -> None:
     """Other noise, new routes, jumps of the crystal and drifting servers are the same there."""

@@ -26,7 +26,7 @@ from ntptwist.identifiers import Leap, ReferenceId, SourceId, SpawnerId
 from ntptwist.interfaces import IClock, IClockController, ISource, ISourceController, ISpawnerService, ISystem
 from ntptwist.log import Logger
 from ntptwist.measurement import Measurement
-from ntptwist.snapshot import SourceEstimate, SourceSnapshot, SystemSnapshot, TimeSnapshot
+from ntptwist.snapshot import MAXIMUM_DISPERSION, SourceEstimate, SourceSnapshot, SystemSnapshot, TimeSnapshot
 
 JOURNAL_LENGTH = 500
 """Decisions kept for ``ntptwist-ctl``; at one a second some eight minutes, in practice weeks."""
@@ -280,8 +280,8 @@ class System(MultiService):
         leap = time.leap
         if leap in _LEAP_SECONDS and not ends_month(self.clock.read().local):
             leap = Leap.NONE  # a kernel that is told would make it at the end of this very day
-        distance = time.root_delay / 2.0 + time.root_dispersion(time.monotonic)
-        self.clock.set_status(leap, math.sqrt(max(time.base, 0.0)), distance)
+        bound = self.controller.status().error_bound
+        self.clock.set_status(leap, math.sqrt(max(time.base, 0.0)), MAXIMUM_DISPERSION if bound is None else bound)
 
     def _schedule(self, seconds: float) -> None:
         if self._timer is not None and self._timer.active():

@@ -380,15 +380,16 @@ def test_the_kernel_hears_of_a_leap_second_on_the_last_day(bench: Bench) -> None
 
 
 def test_the_kernel_is_told_after_every_change(bench: Bench) -> None:
-    """Leap indicator and both errors are the ones that hold; the largest is the root distance, or 16 s."""
+    """Leap indicator and both errors are the ones that hold; the largest is the error bound, 16 s without one."""
     _, controller = bench.source(1)
     time = TimeSnapshot(leap=Leap.INSERT, stratum=2, root_delay=0.25, dispersion=0.5, base=2.0**-20)
     bench.controller.update = replace(IDLE, time=time)
+    bench.controller.state = ControllerStatus(synchronized=True, state="synchronized", error_bound=0.75)
     bench.clock.local = LAST_OF_JUNE
     controller.measured(MEASUREMENT)
 
     assert bench.clock.statuses[0] == (Leap.UNSYNCHRONIZED, 0.0, 16.0)
-    assert bench.clock.statuses[-1] == (Leap.INSERT, 2.0**-10, 0.625 + 2.0**-10)
+    assert bench.clock.statuses[-1] == (Leap.INSERT, 2.0**-10, 0.75)
 
 
 def test_the_kernel_is_not_told_what_it_knows(bench: Bench) -> None:

@@ -151,7 +151,7 @@ INTERVAL_SIGMAS = 3.0
 sigma in simulation) truth is inside."""
 MAXIMUM_DISTANCE = 1.5
 """Seconds; MAXDIST of RFC 5905, figure 27.  A source beyond it is not used, and a clock that nobody has confirmed for
-so long that its own distance is beyond it is no longer served: clients would refuse it anyway."""
+so long that its own distance, as clients see it, is beyond it is no longer served: they would refuse it anyway."""
 DRIFT_SIGMAS = 6.0
 DRIFT_FLOOR = 5e-7
 """A source whose frequency is so many standard deviations, and this much besides, from the median of those that agree

@@ -177,7 +177,7 @@ class Controller:
             state=self._state(now.monotonic),
             used=tuple(source.id for source in self._judgement.used),
             offset=here.offset if here is not None else None,
-            error_bound=self._knowledge.distance(now.monotonic) if here is not None else None,
+            error_bound=self._knowledge.bound(now.monotonic) if here is not None else None,
             frequency=self._book.rate * 1e6,
             frequency_error=math.sqrt(here.p11) * 1e6 if here is not None else None,
             steps=self._steering.steps,
@@ -368,7 +368,7 @@ class Controller:
         self._synchronized = False
         self._since = None
         self._steering.allow_steps(None)
-        distance = duration(self._knowledge.distance(monotonic))
+        distance = duration(self._knowledge.bound(monotonic))
         unconfirmed = self._knowledge.unconfirmed(monotonic)
         reason = f"nobody has confirmed the clock for {unconfirmed} s: it may be {distance} from the truth"
         decisions.append(Decision(DecisionKind.UNSYNCHRONIZED, reason))

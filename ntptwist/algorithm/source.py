@@ -281,13 +281,14 @@ class TrackedSource:
                 return Verdict(Standing.LOOP)
         return Verdict(Standing.NOSELECT) if self.options.noselect else None
 
+    @property
+    def _path(self) -> float:
+        """The most by which the paths up to the root may be asymmetric, seconds."""
+        return (self.delay + self.root_delay) / 2.0
+
     def distance(self, variance: float) -> float:
         """Give the root distance: how far this source may be from the truth, seconds."""
-        return (
-            (self.delay + self.root_delay) / 2.0
-            + self.root_dispersion
-            + INTERVAL_SIGMAS * math.sqrt(max(variance, 0.0))
-        )
+        return self._path + self.root_dispersion + INTERVAL_SIGMAS * math.sqrt(max(variance, 0.0))
 
     def reach(self, time: float, integral: float) -> tuple[float, float]:
         """Give offset and root distance at ``time``: what truth is, and within which; it must have measured."""
@@ -310,7 +311,7 @@ class TrackedSource:
     def contribution(self) -> Contribution:
         """Give what this source brings to the combined estimate; it must have measured."""
         assert self.filter is not None  # noqa: S101 - asked only of selected sources
-        return Contribution(self.filter, self.filter.base, self.root_dispersion)
+        return Contribution(self.filter, self.filter.base, self.root_dispersion, self._path)
 
     def estimate(self, time: float, integral: float) -> SourceEstimate:
         """Give what is thought of this source now, for people."""

@@ -35,6 +35,11 @@ class Contribution(NamedTuple):
     root_dispersion: float
     path: float = 0.0
 
+    def weight(self, variance: float, asymmetry: float) -> float:
+        """Give its weight at a moment when its estimate has this variance."""
+        skew = asymmetry * self.base
+        return 1.0 / (variance + self.root_dispersion * self.root_dispersion + skew * skew + FLOOR * FLOOR)
+
 
 class Combination(NamedTuple):
     """
@@ -90,15 +95,15 @@ def combine(
 ) -> Combination:
     """Combine at least one source at ``time``; ``asymmetry`` is the share of a base delay that counts as an error."""
     offset = weight = frequency = frequency_weight = certainty = p01 = wander = hidden = 0.0
-    for estimate, base, root_dispersion, path in contributions:
+    for contribution in contributions:
+        estimate = contribution.estimate
         here, variance = estimate.at(time, integral)
         variance = max(variance, _LEAST_VARIANCE)
         elapsed = max(time - estimate.time, 0.0)  # going back in time would make nothing more certain
         p11 = estimate.p11 + estimate.wander * elapsed
-        skew = asymmetry * base
-        w = 1.0 / (variance + root_dispersion * root_dispersion + skew * skew + FLOOR * FLOOR)
+        w = contribution.weight(variance, asymmetry)
         offset += w * here
-        hidden += w * (path + root_dispersion)
+        hidden += w * (contribution.path + contribution.root_dispersion)
         weight += w
         frequency += estimate.frequency / p11
         frequency_weight += 1.0 / p11
@@ -116,6 +121,20 @@ def combine(
         wander,
         hidden / weight,
     )
+
+
+def disagreement(
+    one: Contribution, others: Iterable[Contribution], time: float, integral: float
+) -> tuple[float, float]:
+    """Give by how much one source is ahead of what others (at least one) say together, and the variance of that."""
+    here, variance = one.estimate.at(time, integral)
+    offset = weight = 0.0
+    for other in others:
+        there, spread = other.estimate.at(time, integral)
+        w = other.weight(max(spread, _LEAST_VARIANCE), ASYMMETRY)
+        offset += w * there
+        weight += w
+    return here - offset / weight, 1.0 / one.weight(max(variance, _LEAST_VARIANCE), ASYMMETRY) + 1.0 / weight
 
 
 def vote_leap(leaps: Iterable[Leap], listed: Leap | None = None) -> Leap | None:

@@ -100,6 +100,11 @@ ONE_SIDED_SIGMAS = 4.0
 ONE_SIDED_NOISE = 0.5
 """From which difference of both paths on a change counts as one-sided: standard deviations of the offset, plus this
 share of the noise.  With it a path that becomes 1 ms longer moves the clock by 14 us, without by 398."""
+FADING_SIGMAS = 3.0
+FADING_VOTERS = 3
+FADING = 0.125
+"""An asymmetry that was learnt fades at each exchange by this share of what the others contradict of it: where at least
+three sources agree (of two nobody knows which is right), and the others are away by so many standard deviations."""
 CONTRADICTIONS = 3
 """So many exchanges in a row that no delay can explain mean that the server was stepped: the filter starts afresh."""
 CONTRADICTION_SIGMAS = 8.0

@@ -312,6 +312,7 @@ class Controller:
             self._tell_selection({source.id for source in before}, decisions)
         if measured is not None and judgement.voters and not measured.is_one_way and not measured.poll.in_burst:
             judgement.adapt(measured, time, integral, POLL_RULES[self.policy.profile])
+            judgement.fade(measured, time, integral)
         if judgement.combined is not None:
             announced = self._knowledge.learn(judgement, now.monotonic, self.policy.listed_leap(now.local))
             if announced is not None:

@@ -12,11 +12,13 @@ from collections.abc import Collection, Iterable, Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
-from ntptwist.algorithm.combine import Combination, Contribution, combine
+from ntptwist.algorithm.combine import Combination, Contribution, combine, disagreement
 from ntptwist.algorithm.config import (
     ASYMMETRY,
     BESIDE_PULSES,
     DRIFT_VOTERS,
+    FADING_SIGMAS,
+    FADING_VOTERS,
     INTERVAL_SIGMAS,
     MAXIMUM_DISTANCE,
     SHORTEST_SLEW,
@@ -68,6 +70,15 @@ class Judgement(NamedTuple):
             known = combine([voter.contribution() for voter in self.voters], time, integral)
         covariance = (known.p00, known.p01, known.p11)
         source.poll.adapt(covariance, known.wander, source.sample_variance, rule, used=source in self.voters)
+
+    def fade(self, source: TrackedSource, time: float, integral: float) -> None:
+        """Have a source that has just answered forget what it learnt of its route where the others contradict it."""
+        if not source.asymmetry or source not in self.voters or len(self.voters) < FADING_VOTERS:
+            return
+        others = [voter.contribution() for voter in self.voters if voter is not source]
+        ahead, variance = disagreement(source.contribution(), others, time, integral)
+        if ahead * ahead > FADING_SIGMAS * FADING_SIGMAS * variance:
+            source.fade(ahead)
 
     def slew_interval(self, measured: TrackedSource | None) -> float:
         """Give the seconds over which to correct: the shortest poll interval in use, less in bursts and on pulses."""

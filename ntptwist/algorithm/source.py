@@ -232,6 +232,11 @@ class TrackedSource:
         if isinstance(self.filter, TwoWayFilter) and self.measurements >= REMEMBERED_AFTER:
             remembered.keep(self.address, self.filter.remember(), self.filter.time, self.filter.integral)
 
+    def fade(self, ahead: float) -> None:
+        """The others say that this source is ahead by so many seconds: what it has learnt of its route may be wrong."""
+        assert isinstance(self.filter, TwoWayFilter)  # noqa: S101 - no other learns an asymmetry
+        self.filter.fade(ahead)
+
     def number_again(self) -> None:
         """The pulses were numbered wrongly: the next one starts afresh."""
         self.filter = None
@@ -283,8 +288,13 @@ class TrackedSource:
 
     @property
     def _path(self) -> float:
-        """The most by which the paths up to the root may be asymmetric, seconds."""
-        return (self.delay + self.root_delay) / 2.0
+        """The largest error that asymmetric paths up to the root may cause, with what was learnt of them, seconds."""
+        return (self.delay + self.root_delay) / 2.0 + abs(self.asymmetry)
+
+    @property
+    def asymmetry(self) -> float:
+        """What changes of the route have shown of the path's asymmetry, which may be wrong, seconds."""
+        return self.filter.asymmetry if isinstance(self.filter, TwoWayFilter) else 0.0
 
     def distance(self, variance: float) -> float:
         """Give the root distance: how far this source may be from the truth, seconds."""

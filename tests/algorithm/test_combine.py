@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ntptwist.algorithm.belief import Belief, Estimate
-from ntptwist.algorithm.combine import Contribution, combine, vote_leap
+from ntptwist.algorithm.combine import Contribution, combine, disagreement, vote_leap
 from ntptwist.identifiers import Leap
 
 
@@ -39,6 +39,16 @@ def test_error_bound_is_a_mean_of_what_the_sources_may_hide() -> None:
 
     assert combined.hidden == pytest.approx((1e-3 + 21e-3) / 2, rel=1e-3)
     assert combined.bound == pytest.approx(combined.hidden, rel=1e-3)
+
+
+def test_disagreement_is_known_as_well_as_both_sides_are() -> None:
+    """One source is compared with the weighted mean of the others, and the variances of both sides add up."""
+    one = Contribution(_estimate(7e-4, 3e-4), 0.0, 0.0)
+    others = [Contribution(_estimate(0.0, 1e-4), 0.0, 0.0), Contribution(_estimate(5e-4, 2e-4), 0.0, 0.0)]
+    ahead, variance = disagreement(one, others, 0.0, 0.0)
+
+    assert ahead == pytest.approx(6e-4, rel=1e-4)
+    assert variance == pytest.approx(9e-8 + 8e-9, rel=1e-4)
 
 
 def test_error_bound_has_three_standard_deviations() -> None:

@@ -13,6 +13,7 @@ long that its root distance passes 1.5 s it is unsynchronized again.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from zope.interface import implementer
 
@@ -33,6 +34,7 @@ from ntptwist.algorithm.config import (
 from ntptwist.algorithm.filter import Outcome
 from ntptwist.algorithm.jury import Judgement, judge
 from ntptwist.algorithm.knowledge import ClockKnowledge
+from ntptwist.algorithm.leap import LeapTable
 from ntptwist.algorithm.memory import ClockMemory, RememberedPaths
 from ntptwist.algorithm.select import NO_MAJORITY
 from ntptwist.algorithm.source import TrackedSource
@@ -79,6 +81,15 @@ class Controller:
         self._watch_at = Monotonic(0)
         self._quiet_until: float | None = None  # until then no source falls silent; None: not looked up yet
         self._snapshot = TimeSnapshot()
+
+    @property
+    def leap_table(self) -> LeapTable | None:
+        """The list of leap seconds, which has a vote."""
+        return self.policy.leap_table
+
+    @leap_table.setter
+    def leap_table(self, table: LeapTable | None) -> None:
+        self.policy = replace(self.policy, leap_table=table)
 
     def restore(self, memory: ClockMemory) -> None:
         """Go on with what was known before a restart; called once, before all else, and applied by ``timer``."""

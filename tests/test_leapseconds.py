@@ -19,7 +19,14 @@ from ntptwist.sim.world import World
 from ntptwist.timestamp import EPOCH_OFFSET, NANOSECONDS
 from tests.sim.daemon import NEAR, VirtualDaemon
 
-SERVER = '[[source]]\nmode = "server"\naddress = "198.51.100.1"\n'
+SERVER = """
+[source-defaults]
+poll-interval-limits = { min = 10, max = 10 }
+
+[[source]]
+mode = "server"
+address = "198.51.100.1"
+"""
 DAY = 86_400
 END_OF_JANUARY = 1_769_904_000
 """The first of February 2026, a month after the world began."""
@@ -73,7 +80,7 @@ def test_a_new_list_is_read_within_a_day(world: World, tmp_path: Path, told: lis
     heard = []
     with start(world, file) as daemon:
         for tai in (38, 38, 38):
-            daemon.run(LOOK_INTERVAL)
+            daemon.run(LOOK_INTERVAL * 0.6)
             heard.append(world.clock.tai_offset)
             write(file, tai, now + 200 * DAY)
         controller: Any = daemon.system.controller
@@ -102,11 +109,11 @@ def test_a_list_that_expires_is_told_once(world: World, tmp_path: Path, told: li
     """An operator hears of it, once; with the next list all is well again."""
     file = tmp_path / "leap-seconds.list"
     now = world.timeline.now // NANOSECONDS
-    write(file, 37, now + DAY)
+    write(file, 37, now + 3600)
     with start(world, file) as daemon:
-        daemon.run(5 * LOOK_INTERVAL)
+        daemon.run(2.1 * LOOK_INTERVAL)
         write(file, 37, now + 100 * DAY)
-        daemon.run(2 * LOOK_INTERVAL)
+        daemon.run(LOOK_INTERVAL)
 
     assert told == [
         "warn: the list of leap seconds has expired and says nothing any more",
@@ -120,11 +127,11 @@ def test_a_list_that_can_not_be_used_changes_nothing(world: World, tmp_path: Pat
     now = world.timeline.now // NANOSECONDS
     write(file, 37, now + 100 * DAY)
     with start(world, file) as daemon:
-        daemon.run(LOOK_INTERVAL)
+        daemon.run(2 * FIRST_LOOK)
         file.write_text("#@ 1\n")
-        daemon.run(3 * LOOK_INTERVAL)
-        file.unlink()
         daemon.run(2 * LOOK_INTERVAL)
+        file.unlink()
+        daemon.run(LOOK_INTERVAL)
         known: Any = daemon.system.controller.leap_table
 
         assert known.tai(world.clock.read().local) == 37
@@ -153,10 +160,10 @@ def test_an_unchanged_file_is_not_read(world: World, tmp_path: Path, told: list[
     file = tmp_path / "leap-seconds.list"
     write(file, 37, world.timeline.now // NANOSECONDS + 100 * DAY)
     with start(world, file) as daemon:
-        daemon.run(LOOK_INTERVAL)
+        daemon.run(2 * FIRST_LOOK)
         status = file.stat()
         file.write_bytes(b"x" * status.st_size)
         os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
-        daemon.run(2 * LOOK_INTERVAL)
+        daemon.run(LOOK_INTERVAL)
 
     assert told == []

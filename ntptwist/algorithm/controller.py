@@ -133,8 +133,7 @@ class Controller:
         ended = self._sources.pop(source, None)
         if ended is not None:
             ended.remember(self._remembered)
-        now, moved, decisions = self._look()
-        return self._conclude(now, moved, decisions)
+        return self._conclude(*self._look())
 
     def next_poll(self, source: SourceId) -> float:
         """A request is being sent: give the seconds until the next one (without jitter)."""
@@ -151,9 +150,8 @@ class Controller:
         """Take a measurement; one of a source that is not known any more is ignored."""
         now, moved, decisions = self._look()
         tracked = self._sources.get(source)
-        if tracked is None or not self._take(tracked, measurement, now, decisions):
-            return self._conclude(now, moved, decisions)
-        return self._conclude(now, moved, decisions, tracked)
+        fresh = tracked if tracked is not None and self._take(tracked, measurement, now, decisions) else None
+        return self._conclude(now, moved, decisions, fresh)
 
     def timer(self) -> ControlUpdate:
         """The time that the last ControlUpdate asked for has come; coming early or late does no harm."""
@@ -320,7 +318,7 @@ class Controller:
             synchronized=self._synchronized,
         )
         if judgement.used != before:
-            self._tell_selection({source.id for source in before}, decisions)
+            decisions.extend(judgement.news(before, self._sources))
         if measured is not None and judgement.voters and not measured.is_one_way and not measured.poll.in_burst:
             judgement.adapt(measured, time, integral, POLL_RULES[self.policy.profile])
             judgement.fade(measured, time, integral)
@@ -334,14 +332,6 @@ class Controller:
         self._snapshot = self._knowledge.snapshot(now.monotonic, synchronized=self._synchronized)
         self._quiet_until = None
         return ControlUpdate(self._snapshot, self._next_update(now.monotonic), moved, tuple(decisions))
-
-    def _tell_selection(self, before: set[SourceId], decisions: list[Decision]) -> None:
-        used = {source.id for source in self._judgement.used}
-        decisions.extend(
-            Decision(DecisionKind.SELECTION, self._sources[source].verdict.words(), source=source)
-            for source in sorted(used ^ before)
-            if source in self._sources
-        )
 
     def _correct(
         self, judgement: Judgement, now: ClockReading, measured: TrackedSource | None, decisions: list[Decision]
@@ -370,8 +360,7 @@ class Controller:
         if not self._synchronized:
             self._synchronized = True
             self._since = self._knowledge.corrected
-            majority = judgement.majority
-            reason = f"synchronized: {majority.agree} of {majority.of} sources agree"
+            reason = f"synchronized: {judgement.majority.agree} of {judgement.majority.of} sources agree"
             decisions.append(Decision(DecisionKind.SYNCHRONIZED, reason))
         return stepped
 

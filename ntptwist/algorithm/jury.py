@@ -8,7 +8,7 @@ that every source carries.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Container, Iterable, Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -27,7 +27,8 @@ from ntptwist.algorithm.config import (
 )
 from ntptwist.algorithm.select import Interval, Majority, Standing, Verdict, find_drifting, find_majority
 from ntptwist.algorithm.source import TrackedSource
-from ntptwist.identifiers import ReferenceId
+from ntptwist.algorithm.update import Decision, DecisionKind
+from ntptwist.identifiers import ReferenceId, SourceId
 
 MAXIMUM_STRATUM = 16
 """MAXSTRAT of RFC 5905: what an unsynchronized server says."""
@@ -79,6 +80,14 @@ class Judgement(NamedTuple):
         ahead, variance = disagreement(source.contribution(), others, time, integral)
         if ahead * ahead > FADING_SIGMAS * FADING_SIGMAS * variance:
             source.fade(ahead)
+
+    def news(self, before: Iterable[TrackedSource], known: Container[SourceId]) -> list[Decision]:
+        """Tell which sources are used that were not ``before``, and the other way round; those still ``known``."""
+        changed = {source.id: source for source in {*self.used} ^ {*before} if source.id in known}
+        return [
+            Decision(DecisionKind.SELECTION, changed[source].verdict.words(), source=source)
+            for source in sorted(changed)
+        ]
 
     def slew_interval(self, measured: TrackedSource | None) -> float:
         """Give the seconds over which to correct: the shortest poll interval in use, less in bursts and on pulses."""

@@ -68,6 +68,7 @@ class IClockController(Interface):
     """
 
     own_addresses: frozenset[ReferenceId] = Attribute("the ids under which our clients would name us; may be set")
+    leap_table: LeapTable | None = Attribute("the list of leap seconds, which has a vote; may be set")
 
     def restore(memory: ClockMemory) -> None:
         """Go on with what was known before a restart; called at most once, before everything else."""
@@ -311,6 +312,7 @@ class IReactorTimestampedUDP(Interface):
 
 if TYPE_CHECKING:
     from ntptwist.algorithm.config import PollLimits, SelectionOptions
+    from ntptwist.algorithm.leap import LeapTable
     from ntptwist.algorithm.memory import ClockMemory
     from ntptwist.algorithm.update import ControllerStatus, ControlUpdate
     from ntptwist.identifiers import ReferenceId, SourceEnd

@@ -7,6 +7,7 @@ virtual world::
     Daemon > RecordFile
            > Observer
            > ClockState
+           > LeapSecondsFile
            > System > SpawnerService > sources
            > ServerService
 """
@@ -30,6 +31,7 @@ from ntptwist.interfaces import IClock, IClockController, ISourceDriver
 from ntptwist.kernel.addresses import local_addresses
 from ntptwist.kernel.clock import KernelClock, ObservingClock, VirtualClock, explain
 from ntptwist.kernel.timex import RealSystem
+from ntptwist.leapseconds import LeapSecondsFile
 from ntptwist.log import Logger
 from ntptwist.observe.observer import Observer
 from ntptwist.observe.record import RecordFile, RecordingController
@@ -133,6 +135,9 @@ def make_service(
         ).setServiceParent(daemon)
     if config.state_directory is not None and clock.control != "virtual":
         ClockState(config.state_directory, controller, reactor).setServiceParent(daemon)
+    if config.leap_seconds_file is not None:
+        leaps = LeapSecondsFile(config.leap_seconds_file, controller, daemon.system, reactor)
+        leaps.setServiceParent(daemon)
     daemon.system.setServiceParent(daemon)
     for entry in config.sources:
         driver = find_driver(entry.mode)

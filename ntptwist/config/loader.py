@@ -137,6 +137,7 @@ def read(root: Table, find_driver: FindDriver) -> Config:
         control_directory=root.table("control").path("directory", _DEFAULTS.control_directory),
         state_directory=root.table("state").path("directory", _DEFAULTS.state_directory),
         observability=_observability(root.table("observability")),
+        leap_seconds_file=root.table("synchronization").path("leap-seconds-file", None),
     )
     if not sources:
         root.warning(None, "no source is configured: the clock is left alone")
@@ -241,15 +242,18 @@ def _leap_table(table: Table) -> LeapTable | None:
     if path is None:
         return None
     try:
-        with Path(path).open("rb") as file:
-            known = parse_leap_table(file.read(LARGEST_FILE).decode("ascii", "replace"))
+        return read_leap_table(Path(path))
     except OSError as error:
         table.warning("leap-seconds-file", f"is not used: can't be read: {error.strerror}: {path}")
     except ValueError as error:
         table.warning("leap-seconds-file", f"is not used: {error}: {path}")
-    else:
-        return known
     return None
+
+
+def read_leap_table(path: Path) -> LeapTable:
+    """Read a list of leap seconds; OSError or ValueError, with the reason, when it can't be used."""
+    with path.open("rb") as file:
+        return parse_leap_table(file.read(LARGEST_FILE).decode("ascii", "replace"))
 
 
 def _threshold(table: Table, key: str, default: PanicThreshold) -> PanicThreshold:

@@ -92,8 +92,8 @@ class Config:
     """
     A whole configuration.
 
-    ``path`` is None for a text that came from no file.  A directory that is None is not used at all.  ``warnings``
-    are complete sentences like the problems of a ConfigError; they are no part of what is configured.
+    ``path`` is None for a text that came from no file.  A directory or file that is None is not used at all.
+    ``warnings`` are complete sentences like the problems of a ConfigError; they are no part of what is configured.
     ``reference_id`` names this machine's own clock where it is served without sources (``policy.local_stratum``).
     """
 
@@ -106,6 +106,7 @@ class Config:
     control_directory: str | None = "/run/ntptwist"
     state_directory: str | None = "/var/lib/ntptwist"
     observability: ObservabilitySettings = field(default_factory=ObservabilitySettings)
+    leap_seconds_file: str | None = None
     warnings: tuple[str, ...] = field(default=(), compare=False)
 
     def without_clock_control(self) -> Config:

@@ -132,7 +132,7 @@ def test_many_placeholders_give_eight() -> None:
 def test_a_small_request_gets_no_cookies() -> None:
     """When the request is too short for a fresh cookie, the reply has none rather than being longer."""
     pair = Pair()
-    keyset = KeySet({1: bytes(64)}, 1, Random(1).randbytes)
+    keyset = KeySet.fresh(Random(1).randbytes)
     server = ServerProtection(keyset, Random(1).randbytes)
     keys = session(Algorithm.AES_SIV_CMAC_512)
     cookie = keyset.make_cookie(keys)

@@ -132,6 +132,19 @@ class ServerSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyServerSnapshot:
+    """
+    One key exchange server: its address, why it is not served (None: it is), and how its connections ended.
+
+    The keys of ``outcomes`` are the names of ``ntske.server.Outcome`` in lower case.
+    """
+
+    address: str
+    trouble: str | None
+    outcomes: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class SystemSnapshot:
     """
     The state of the daemon at one moment.

@@ -61,7 +61,7 @@ class RenewedCertificate:
     """
     Gives the TLS context of the newest certificate that works.
 
-    ``seconds`` is the reactor's time.  Making one reads the files: OSError or ValueError when they can't be used.
+    ``seconds`` is the reactor's time.
     """
 
     log = Logger()
@@ -69,28 +69,37 @@ class RenewedCertificate:
     def __init__(self, files: CertificateFiles, seconds: Callable[[], float]) -> None:
         self._files = files
         self._seconds = seconds
-        self._looked = seconds()
-        self._mark = files.mark()
-        self._context = self._made(files.read())
+        self._looked = 0.0
+        self._mark: object = None
+        self._context: SSL.Context | None = None
 
     def context(self) -> SSL.Context:
-        """Give it for a new connection; once a minute the files are looked at before that."""
+        """
+        Give it for a new connection; once a minute the files are looked at before that.
+
+        The first time they are read, and OSError or ValueError says why they can't be used.
+        """
         now = self._seconds()
-        if now - self._looked >= LOOK_INTERVAL:
+        if self._context is None:
+            self._mark = self._files.mark()
+            self._context = self._made(self._files.read())
             self._looked = now
-            self._look()
+        elif now - self._looked >= LOOK_INTERVAL:
+            self._looked = now
+            self._context = self._renewed(self._context)
         return self._context
 
-    def _look(self) -> None:
+    def _renewed(self, context: SSL.Context) -> SSL.Context:
         mark = self._files.mark()
         if mark == self._mark:
-            return
+            return context
         self._mark = mark
         try:
-            self._context = self._made(self._files.read())
+            return self._made(self._files.read())
         except (OSError, ValueError) as error:
             reason = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) else str(error)
             self.log.error("the new certificate is not used, the old one stays in use: {reason}", reason=reason)
+            return context
 
     def _made(self, identity: ServerIdentity) -> SSL.Context:
         try:

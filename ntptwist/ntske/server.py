@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from OpenSSL import SSL
 from twisted.application.service import Service
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -35,7 +36,7 @@ LARGEST_CONVERSATION: Final = 16384
 """Octets that a client may send in all: a handshake with post-quantum keys takes 2,000, a request at most 4,096."""
 
 BACKLOG: Final = 1024
-"""Clients that may wait to be let in or refused; whom the kernel turns away instead tries again after a second."""
+"""Clients that may wait to be let in, or refused."""
 
 _PIECE: Final = 16384
 """Octets that are taken from the TLS machine at once."""
@@ -213,8 +214,8 @@ class KeyExchangeServer(Service):
     One listening socket.
 
     ``context`` gives the TLS context for the next connection, ``keys`` make the cookies.  ``ntp_server`` and
-    ``ntp_port`` are where clients shall send their requests; None for this address and for 123.  The socket is opened
-    in ``privilegedStartService``, or else in ``startService``: CannotListenError when the address can't be had.
+    ``ntp_port`` are where clients shall send their requests; None for this address and for 123.  ``startService``
+    raises OSError when the address can't be had, and whatever ``context`` raises.
     ``port`` is the port in use from then on.  ``outcomes`` counts how connections ended.
     """
 
@@ -247,15 +248,16 @@ class KeyExchangeServer(Service):
         """How many have given keys."""
         return self.outcomes[Outcome.GIVEN]
 
-    def privilegedStartService(self) -> None:
-        """Open the socket while privileges last."""
-        super().privilegedStartService()
-        self._listen()
-
     def startService(self) -> None:
         """Let clients in."""
+        self.context()
+        try:
+            # A crowd that comes at once waits in the backlog; whom the kernel turns away tries again after a second.
+            self._listening = self.reactor.listenTCP(self.port, KeyExchangeFactory(self), BACKLOG, self.host)
+        except CannotListenError as error:
+            raise error.socketError from error
+        self.port = self._listening.getHost().port
         super().startService()
-        self._listen()
 
     def stopService(self) -> Any:
         """Close the socket; exchanges that are under way come to their end."""
@@ -286,8 +288,3 @@ class KeyExchangeServer(Service):
         there = self._origins.pop(origin) - 1
         if there:
             self._origins[origin] = there
-
-    def _listen(self) -> None:
-        if self._listening is None:
-            self._listening = self.reactor.listenTCP(self.port, KeyExchangeFactory(self), BACKLOG, self.host)
-            self.port = self._listening.getHost().port

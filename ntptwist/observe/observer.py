@@ -14,7 +14,7 @@ from ntptwist.interfaces import ISystem
 from ntptwist.net.local import LocalServer
 from ntptwist.net.requests import Command, RequestProtocol
 from ntptwist.observe.state import status_data
-from ntptwist.snapshot import ServerSnapshot
+from ntptwist.snapshot import KeyServerSnapshot, ServerSnapshot
 
 SOCKET_NAME = "observe.sock"
 
@@ -23,7 +23,7 @@ class Observer(LocalServer):
     """
     Answers what ``ntptwist-ctl`` and programs ask of the state of the daemon.
 
-    ``servers`` gives what there is to show of the servers of time.
+    ``servers`` and ``key_servers`` give what there is to show of the servers of time and of NTS keys.
     """
 
     purpose = "ntptwist-ctl gets no answer"
@@ -34,10 +34,12 @@ class Observer(LocalServer):
         system: ISystem,
         reactor: Any,
         servers: Callable[[], Iterable[ServerSnapshot]] = tuple,
+        key_servers: Callable[[], Iterable[KeyServerSnapshot]] = tuple,
     ) -> None:
         super().__init__(Path(directory) / SOCKET_NAME, 0o666, reactor)
         self._system = system
         self._servers = servers
+        self._key_servers = key_servers
         self._commands: dict[str, Command] = {"status": self._status}
 
     def make_protocol(self) -> RequestProtocol:
@@ -45,4 +47,4 @@ class Observer(LocalServer):
         return RequestProtocol(self, self._commands)
 
     def _status(self, _: dict[str, Any]) -> Any:
-        return status_data(self._system.snapshot(), self._servers())
+        return status_data(self._system.snapshot(), self._servers(), self._key_servers())

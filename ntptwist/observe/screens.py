@@ -21,6 +21,18 @@ SERVER_WORDS = (
 )
 """The counters of a server, as people read them."""
 
+KEY_SERVER_WORDS = (
+    ("refused", "with a request that gives no keys"),
+    ("crowded", "one too many"),
+    ("crowded_address", "one too many of its address"),
+    ("tls", "with an error of TLS"),
+    ("protocol", "for something else"),
+    ("too_long", "too long"),
+    ("too_slow", "too slow"),
+    ("closed", "closed too early"),
+)
+"""How connections to a key exchange server ended, as people read it."""
+
 UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 
 
@@ -102,6 +114,16 @@ def serving(server: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
+def exchanging(server: dict[str, Any]) -> str:
+    """Say in words what a key exchange server has done so far."""
+    if server["trouble"] is not None:
+        return f"not served: {server['trouble']}"
+    outcomes = server["outcomes"]
+    parts = [f"{outcomes['given']} of {sum(outcomes.values())} connections have got keys"]
+    parts += [f"{outcomes[name]} {words}" for name, words in KEY_SERVER_WORDS if outcomes[name]]
+    return ", ".join(parts)
+
+
 def status_lines(status: dict[str, Any]) -> list[str]:
     """Give the verdict first, then the facts behind it: one screen."""
     since = f"since {status['since']}" if status["since"] else ""
@@ -124,5 +146,6 @@ def status_lines(status: dict[str, Any]) -> list[str]:
     if status["state"] != "synchronized":
         lines.insert(1, f"{'State':<20}{status['state']}")
     lines += [f"{'Server':<20}{server['address']}: {serving(server)}" for server in status.get("servers", ())]
+    lines += [f"{'NTS key server':<20}{row['address']}: {exchanging(row)}" for row in status.get("key_servers", ())]
     lines += [f"{'Trouble':<20}{label(row)}: {row['reason']}" for row in status["sources"] if not row["selected"]]
     return [line.rstrip() for line in lines]

@@ -134,7 +134,7 @@ def test_a_pair_that_never_worked(place: Place) -> None:
     """Without a pair that works there is no server."""
     broken(place)
     with pytest.raises(ValueError, match="it holds no certificates in PEM"):
-        place.opened()
+        place.opened().context()
 
 
 def test_what_openssl_does_not_take(place: Place) -> None:
@@ -142,7 +142,7 @@ def test_what_openssl_does_not_take(place: Place) -> None:
     weak = datetime(2020, 1, 1, tzinfo=UTC)
     place.put(_weak(weak))
     with pytest.raises(ValueError, match=r"OpenSSL does not take it .*key too small"):
-        place.opened()
+        place.opened().context()
 
 
 def _weak(begin: datetime) -> Certified:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cached_property
-from struct import pack
+from struct import Struct, pack
 from typing import Final, Protocol
 
 from cryptography.exceptions import InvalidTag
@@ -113,6 +113,9 @@ def make_key(algorithm: Algorithm, octets: bytes) -> Key:
     return GCMSIVKey(octets) if algorithm is Algorithm.AES_128_GCM_SIV else SIVKey(octets)
 
 
+_ALGORITHM = Struct("!H")
+
+
 def _check_size(algorithm: Algorithm, octets: bytes) -> None:
     if len(octets) != KEY_SIZES[algorithm]:
         raise ValueError(f"{algorithm.name} takes keys of {KEY_SIZES[algorithm]} octets, not {len(octets)}")
@@ -144,6 +147,20 @@ class SessionKeys:
     def reply_key(self) -> Key:
         """The key of replies."""
         return make_key(self.algorithm, self.s2c)
+
+    @cached_property
+    def secret(self) -> bytes:
+        """What a cookie holds encrypted: the algorithm, the key of replies, that of requests (ntpd-rs' layout)."""
+        return _ALGORITHM.pack(self.algorithm) + self.s2c + self.c2s
+
+    @classmethod
+    def parse(cls, secret: bytes) -> SessionKeys | None:
+        """Read what a cookie held; None where it is of a program that shares our master keys and knows more."""
+        (number,) = _ALGORITHM.unpack_from(secret)
+        if number not in KEY_SIZES or len(secret) != _ALGORITHM.size + 2 * KEY_SIZES[number]:
+            return None
+        middle = _ALGORITHM.size + KEY_SIZES[number]
+        return cls(Algorithm(number), secret[middle:], secret[_ALGORITHM.size : middle])
 
     @classmethod
     def export(cls, algorithm: Algorithm, export: Exporter) -> SessionKeys:

@@ -4,7 +4,7 @@ A server's own keys, and the cookies that it makes with them (RFC 8915, section 
 A server keeps nothing of its clients: a cookie holds the keys of one, encrypted with a master key that only the server
 knows, and comes back with each request.  The layouts of a cookie and of the file are ntpd-rs', so that both can stand
 behind one key exchange.  A cookie is key id, length of the ciphertext, nonce, ciphertext; inside, the algorithm, then
-the key of replies, then that of requests.
+the key of replies, then that of requests (``SessionKeys.secret``).
 
 Master keys stand in the order of their age: old ones, which only open cookies; the one that makes them; and, unlike
 ntpd-rs, the next one.  It is there a whole interval before it is used, so hosts that share the keys by copies of one
@@ -20,16 +20,18 @@ from struct import Struct
 from typing import Final
 
 from ntptwist.errors import WireError
-from ntptwist.nts.aead import KEY_SIZES, Algorithm, SessionKeys, SIVKey
+from ntptwist.nts.aead import TAG_SIZE, SessionKeys, SIVKey
 
 MASTER_KEY_SIZE: Final = 64
 """Octets: cookies are sealed with AES-SIV-CMAC-512."""
+
+NONCE_SIZE: Final = 16
+"""Octets of the nonce in a cookie."""
 
 CACHED_SESSIONS: Final = 1024
 """Clients whose key objects are kept: making them costs more than answering a request."""
 
 _COOKIE = Struct("!IH16s")
-_ALGORITHM = Struct("!H")
 _FILE = Struct("!QIII")
 _IDS = 1 << 32
 
@@ -105,7 +107,7 @@ class KeySet:
 
     def __init__(self, masters: MasterKeys, randbytes: Callable[[int], bytes]) -> None:
         self._randbytes = randbytes
-        self._session = lru_cache(CACHED_SESSIONS)(SessionKeys)
+        self._session = lru_cache(CACHED_SESSIONS)(SessionKeys.parse)
         self.use(masters)
 
     @classmethod
@@ -125,12 +127,13 @@ class KeySet:
         self._current_id = (masters.first_id + masters.current) % _IDS
         self._current = self._by_id[self._current_id]
 
-    def make_cookie(self, session: SessionKeys) -> bytes:
-        """Make a new cookie: 104 octets with AES-SIV-CMAC-256, 168 with -512, 72 with AES-128-GCM-SIV."""
-        nonce = self._randbytes(16)
-        secret = _ALGORITHM.pack(session.algorithm) + session.s2c + session.c2s
-        ciphertext = self._current.seal(nonce, secret)
-        return _COOKIE.pack(self._current_id, len(ciphertext), nonce) + ciphertext
+    def make_cookies(self, session: SessionKeys, count: int) -> list[bytes]:
+        """Make new cookies: 104 octets each with AES-SIV-CMAC-256, 168 with -512, 72 with AES-128-GCM-SIV."""
+        random = self._randbytes(NONCE_SIZE * count)
+        nonces = [random[start : start + NONCE_SIZE] for start in range(0, len(random), NONCE_SIZE)]
+        secret, number, seal = session.secret, self._current_id, self._current.seal
+        size = TAG_SIZE + len(secret)
+        return [_COOKIE.pack(number, size, nonce) + seal(nonce, secret) for nonce in nonces]
 
     def open_cookie(self, cookie: bytes) -> SessionKeys | None:
         """Give the keys in a cookie, which may be padded; None when it was not made with one of these keys."""
@@ -141,10 +144,4 @@ class KeySet:
         if master is None or _COOKIE.size + size > len(cookie):
             return None
         secret = master.open(nonce, cookie[_COOKIE.size : _COOKIE.size + size])
-        if secret is None:
-            return None
-        (number,) = _ALGORITHM.unpack_from(secret)
-        if number not in KEY_SIZES or len(secret) != _ALGORITHM.size + 2 * KEY_SIZES[number]:
-            return None  # ours, but of a program that knows other algorithms
-        middle = _ALGORITHM.size + KEY_SIZES[number]
-        return self._session(Algorithm(number), secret[middle:], secret[_ALGORITHM.size : middle])
+        return self._session(secret) if secret is not None else None

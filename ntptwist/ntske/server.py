@@ -267,7 +267,7 @@ class KeyExchangeServer(Service):
 
     def exchange(self, export: Any) -> ServerExchange:
         """Make the machine of one exchange."""
-        return ServerExchange(export, self.keys.make_cookie, self._ntp_server, self._ntp_port)
+        return ServerExchange(export, self.keys.make_cookies, self._ntp_server, self._ntp_port)
 
     def enter(self, origin: str) -> bool:
         """Count a client in; False, and it is counted as refused, where there are too many."""

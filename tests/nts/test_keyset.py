@@ -25,19 +25,19 @@ def test_what_goes_in_comes_out(algorithm: Algorithm) -> None:
     """A cookie gives the algorithm and both keys again."""
     keyset = KeySet.fresh(Random(1).randbytes)
 
-    assert keyset.open_cookie(keyset.make_cookie(session(algorithm))) == session(algorithm)
+    assert keyset.open_cookie(keyset.make_cookies(session(algorithm), 1)[0]) == session(algorithm)
 
 
 @pytest.mark.parametrize(("algorithm", "size"), [(15, 104), (17, 168), (30, 72)])
 def test_sizes(algorithm: int, size: int) -> None:
     """Cookies have sizes that need no padding in a packet."""
-    assert len(KeySet.fresh(Random(1).randbytes).make_cookie(session(Algorithm(algorithm)))) == size
+    assert len(KeySet.fresh(Random(1).randbytes).make_cookies(session(Algorithm(algorithm)), 1)[0]) == size
 
 
 def test_the_layout_is_that_of_ntpd_rs() -> None:
     """Key id, length, nonce, ciphertext of algorithm, reply key, request key: no associated data."""
     keys = session()
-    cookie = keyset_of(7, bytes(64)).make_cookie(keys)
+    cookie = keyset_of(7, bytes(64)).make_cookies(keys, 1)[0]
     secret = SIVKey(bytes(64)).open(cookie[6:22], cookie[22:])
 
     assert cookie[:6] == pack("!IH", 7, 82)
@@ -47,14 +47,14 @@ def test_the_layout_is_that_of_ntpd_rs() -> None:
 def test_two_cookies_have_nothing_in_common() -> None:
     """Nobody can tell that two cookies hold the same keys."""
     keyset = KeySet.fresh(Random(1).randbytes)
-    one, two = keyset.make_cookie(session()), keyset.make_cookie(session())
+    one, two = keyset.make_cookies(session(), 1)[0], keyset.make_cookies(session(), 1)[0]
 
     assert one[6:] != two[6:]
 
 
 def test_another_set_opens_nothing() -> None:
     """After a server got new keys, old cookies do not open."""
-    cookie = KeySet.fresh(Random(1).randbytes).make_cookie(session())
+    cookie = KeySet.fresh(Random(1).randbytes).make_cookies(session(), 1)[0]
 
     assert KeySet.fresh(Random(2).randbytes).open_cookie(cookie) is None
 
@@ -64,21 +64,21 @@ def test_an_older_key_of_the_same_set() -> None:
     old = keyset_of(1, bytes(64))
     new = keyset_of(1, bytes(64), bytes([1] * 64), current=1)
 
-    assert new.open_cookie(old.make_cookie(session())) == session()
-    assert old.open_cookie(new.make_cookie(session())) is None
+    assert new.open_cookie(old.make_cookies(session(), 1)[0]) == session()
+    assert old.open_cookie(new.make_cookies(session(), 1)[0]) is None
 
 
 def test_padding_is_skipped() -> None:
     """A cookie that was padded on its way opens."""
     keyset = KeySet.fresh(Random(1).randbytes)
 
-    assert keyset.open_cookie(keyset.make_cookie(session()) + bytes(3)) == session()
+    assert keyset.open_cookie(keyset.make_cookies(session(), 1)[0] + bytes(3)) == session()
 
 
 def test_nothing_else_opens() -> None:
     """Any bit changed, or any octet missing, and a cookie does not open."""
     keyset = KeySet.fresh(Random(1).randbytes)
-    cookie = keyset.make_cookie(session())
+    cookie = keyset.make_cookies(session(), 1)[0]
     number = int.from_bytes(cookie, "big")
     altered = [(number ^ 1 << bit).to_bytes(len(cookie), "big") for bit in range(8 * len(cookie))]
     cut = [cookie[:size] for size in range(len(cookie))]
@@ -99,7 +99,7 @@ def test_a_cookie_of_a_stranger_with_our_key(secret: bytes) -> None:
 def test_key_objects_are_kept() -> None:
     """The second request of a client finds its key objects made."""
     keyset = KeySet.fresh(Random(1).randbytes)
-    first, second = (keyset.open_cookie(keyset.make_cookie(session())) for _ in range(2))
+    first, second = (keyset.open_cookie(keyset.make_cookies(session(), 1)[0]) for _ in range(2))
 
     assert first is second
 
@@ -151,7 +151,7 @@ def test_every_bit_of_a_file() -> None:
             refused += 1
             continue
         if bit % 64 == 0:
-            assert keyset.open_cookie(keyset.make_cookie(session())) == session()
+            assert keyset.open_cookie(keyset.make_cookies(session(), 1)[0]) == session()
 
     assert refused == 32 + 30  # the number of keys, and indices that are none
 
@@ -160,8 +160,8 @@ def test_the_next_key_is_there_before_it_is_used() -> None:
     """A copy of the keys that is one rotation old opens cookies of the newest key."""
     masters = rotations(MasterKeys.fresh(0, Random(1).randbytes), 3)
     copy = KeySet(masters, Random(2).randbytes)
-    cookie = KeySet(rotations(masters, 1), Random(3).randbytes).make_cookie(session())
-    later = KeySet(rotations(masters, 2), Random(3).randbytes).make_cookie(session())
+    cookie = KeySet(rotations(masters, 1), Random(3).randbytes).make_cookies(session(), 1)[0]
+    later = KeySet(rotations(masters, 2), Random(3).randbytes).make_cookies(session(), 1)[0]
 
     assert copy.open_cookie(cookie) == session()
     assert copy.open_cookie(later) is None
@@ -171,7 +171,7 @@ def test_the_next_key_is_there_before_it_is_used() -> None:
 def test_old_keys_are_dropped(stale: int) -> None:
     """A cookie opens for so many rotations as old keys are kept, and no longer."""
     masters = MasterKeys.fresh(0, Random(1).randbytes)
-    cookie = KeySet(masters, Random(1).randbytes).make_cookie(session())
+    cookie = KeySet(masters, Random(1).randbytes).make_cookies(session(), 1)[0]
     opened = [
         KeySet(rotations(masters, times, stale), Random(1).randbytes).open_cookie(cookie) for times in range(stale + 2)
     ]
@@ -183,11 +183,11 @@ def test_old_keys_are_dropped(stale: int) -> None:
 def test_ids_wrap() -> None:
     """Ids begin anew after 2^32, and each key keeps its own."""
     masters = MasterKeys(0, 0xFFFFFFFF, (bytes(64),), 0)
-    cookie = KeySet(masters, Random(1).randbytes).make_cookie(session())
+    cookie = KeySet(masters, Random(1).randbytes).make_cookies(session(), 1)[0]
     newer = rotations(masters, 1)
 
     assert KeySet(newer, Random(1).randbytes).open_cookie(cookie) == session()
-    assert KeySet(newer, Random(1).randbytes).make_cookie(session())[:4] == bytes(4)
+    assert KeySet(newer, Random(1).randbytes).make_cookies(session(), 1)[0][:4] == bytes(4)
     assert rotations(masters, 9).first_id == 1
 
 
@@ -232,11 +232,11 @@ def test_a_clock_far_ahead_costs_no_more_than_all_keys() -> None:
 def test_a_set_is_replaced_for_all_who_use_it() -> None:
     """Whoever holds the set makes cookies of the keys that were put into it last."""
     keyset = keyset_of(7, bytes(64))
-    cookie = keyset.make_cookie(session())
+    cookie = keyset.make_cookies(session(), 1)[0]
     masters = MasterKeys.fresh(0, Random(3).randbytes)
     keyset.use(masters)
 
     assert keyset.masters == masters
     assert keyset.open_cookie(cookie) is None
-    assert KeySet(masters, Random(4).randbytes).open_cookie(keyset.make_cookie(session())) == session()
+    assert KeySet(masters, Random(4).randbytes).open_cookie(keyset.make_cookies(session(), 1)[0]) == session()
     assert "keys=" not in repr(masters)

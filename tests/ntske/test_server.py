@@ -385,6 +385,16 @@ async def test_the_whole_chain_is_sent(start_server: StartServer, authority: Aut
     assert len(answer) > 800
 
 
+async def test_a_very_long_chain(start_server: StartServer, authority: Authority) -> None:
+    """A chain that fills more than one TLS record is sent whole."""
+    leaf = authority.certify(HOST)
+    made = server_context(ServerIdentity((leaf.certificate, *[authority.certificate] * 60), leaf.key))
+    server = start_server(context=lambda: made)
+    answer = await deferToThread(ask, server.port, context(authority, ["ntske/1"]), REQUEST)
+
+    assert len(answer) > 800
+
+
 async def test_ipv6(start_server: StartServer, authority: Authority) -> None:
     """A server on every address serves IPv4 and IPv6."""
     server = start_server("::")

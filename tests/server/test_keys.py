@@ -88,7 +88,7 @@ def test_rotation(path: Path) -> None:
     rotation = machine.start()
     cookies = []
     for _ in range(10):
-        cookies.append(machine.keys.make_cookie(session()))
+        cookies.append(machine.keys.make_cookies(session(), 1)[0])
         machine.sleep(DAY)
     opened = [machine.keys.open_cookie(cookie) is not None for cookie in cookies]
     rotation.stopService()
@@ -114,9 +114,9 @@ def test_a_long_pause_is_made_up_for(path: Path) -> None:
     """After three and a half days off, the keys of three more days are gone, and half a day later the next one goes."""
     machine = Machine(path, stale=2)
     rotation = machine.start()
-    cookie = machine.keys.make_cookie(session())
+    cookie = machine.keys.make_cookies(session(), 1)[0]
     machine.sleep(DAY)
-    young = machine.keys.make_cookie(session())
+    young = machine.keys.make_cookies(session(), 1)[0]
     rotation.stopService()
     machine.sleep(1.5 * DAY)
     rotation = machine.start()
@@ -165,7 +165,7 @@ def test_a_file_that_is_something_else(path: Path, content: bytes, lines: list[s
     machine = Machine(path)
     rotation = machine.start()
     machine.sleep(3 * DAY)
-    working = machine.keys.open_cookie(machine.keys.make_cookie(session()))
+    working = machine.keys.open_cookie(machine.keys.make_cookies(session(), 1)[0])
     rotation.stopService()
 
     assert working == session()
@@ -210,7 +210,7 @@ def test_every_octet_damaged(path: Path) -> None:
     for place in range(len(content)):
         path.write_bytes(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
         machine.start().stopService()
-        works.append(machine.keys.open_cookie(machine.keys.make_cookie(session())) == session())
+        works.append(machine.keys.open_cookie(machine.keys.make_cookies(session(), 1)[0]) == session())
         path.unlink(missing_ok=True)
         path.touch(0o600)
 
@@ -242,7 +242,7 @@ def test_a_follower(path: Path) -> None:
     follower = KeyFollower(followed, machine.clock, KeyFile(copy))
     opened = []
     for day in range(12):
-        opened.append(followed.open_cookie(machine.keys.make_cookie(session())) is not None)
+        opened.append(followed.open_cookie(machine.keys.make_cookies(session(), 1)[0]) is not None)
         aside = path.with_name("aside")
         aside.write_bytes(path.read_bytes())  # copied once a day, half a day after the rotation
         aside.chmod(0o640)

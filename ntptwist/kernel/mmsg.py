@@ -161,6 +161,7 @@ class Batch:
         self._information = layout.information if destinations else 0
         self._next_key = 0
         self.awaits_stamps = False
+        self._prepared = 0, 0, 0
         requests, replies = bytearray(CAPACITY * REQUEST_SPACING), bytearray(CAPACITY * REPLY_SIZE)
         names, control = bytearray(CAPACITY * _NAME_SPACING), bytearray(CAPACITY * CONTROL_SPACING)
         self._requests = _Headers(names, _NAME_SPACING, requests, MAXIMUM_DATAGRAM)
@@ -236,11 +237,13 @@ class Batch:
         seconds, nanoseconds = self.stamps[row * CONTROL_SPACING // 8 : row * CONTROL_SPACING // 8 + 2]
         return Timestamp(seconds * NANOSECONDS + nanoseconds)
 
-    def send(self, rows: Sequence[int], *, stamped: bool = False) -> Sent:
+    def prepare(self, rows: Sequence[int], *, stamped: bool = False) -> None:
         """
-        Send the replies in these rows, in their order.
+        Say which replies are to be sent: the first so many rows (a range from 0), or a list of rows in its order.
 
-        When ``stamped``, ask for the stamps of the first and the last; two rows have two numbers, one has one.
+        When ``stamped``, ask for the stamps of the first and the last; two rows have two numbers, one has one.  All
+        this takes microseconds, more when it is done for once: it must not lie between a reading of the clock that
+        goes into the replies and their departure.
         """
         count = len(rows)
         at, size = self._outgoing_at, _HEADER.size
@@ -253,8 +256,12 @@ class Batch:
         if stamped:
             for position in {0, count - 1}:
                 self._ask(position, rows[position], min(position, 1) * CONTROL_SPACING)
-        refused = self._send_all(at, count)
-        return self._numbered(refused, min(count, 2) if stamped else 0)
+        self._prepared = at, count, min(count, 2) if stamped else 0
+
+    def send(self) -> Sent:
+        """Send what was prepared."""
+        at, count, stamps = self._prepared
+        return self._numbered(self._send_all(at, count), stamps)
 
     def reply(self, row: int, data: bytes, *, stamped: bool = False) -> Sent:
         """Send a reply of any length to the sender of a row, with its stamp asked for or not."""

@@ -68,16 +68,17 @@ _HEADER_WORDS = _HEADER.size // 8
 class _Layout:
     """Where things lie in the address and the control messages of a family; ``interface`` is the index's place."""
 
-    def __init__(self, name: int, address: slice, information: int, interface: int) -> None:
+    def __init__(self, name: int, address: int, address_size: int, information: int, interface: int) -> None:
         self.name = name
         self.address = address
+        self.address_size = address_size
         self.information = information
         self.interface = _STAMP_SPACE + interface
 
 
 _LAYOUTS = {
-    socket.AF_INET: _Layout(16, slice(4, 8), 32, 16),
-    socket.AF_INET6: _Layout(28, slice(8, 24), 40, 32),
+    socket.AF_INET: _Layout(16, 4, 4, 32, 16),
+    socket.AF_INET6: _Layout(28, 8, 16, 40, 32),
 }
 
 
@@ -181,7 +182,7 @@ class Batch:
             )
         self.requests, self.replies = memoryview(requests), memoryview(replies)
         self.stamps = memoryview(control)[_MESSAGE.size : -_MESSAGE.size].cast("Q")
-        self._names, self._control = memoryview(names), memoryview(control)
+        self._names, self._control = names, memoryview(control)
         self._interfaces = self._control.cast("I")[layout.interface // 4 :: CONTROL_SPACING // 4]
         self._no_interfaces = memoryview(bytes(4 * CAPACITY)).cast("I")
         self._lengths = self._incoming.cast("I")[_LENGTH_WORD :: 2 * _HEADER_WORDS]
@@ -229,8 +230,15 @@ class Batch:
 
     def address(self, row: int) -> bytes:
         """Give the packed address of a row's sender, 4 or 16 octets."""
-        start = row * _NAME_SPACING
-        return self._names[start : start + _NAME_SPACING][self._layout.address].tobytes()
+        start = row * _NAME_SPACING + self._layout.address
+        return bytes(self._names[start : start + self._layout.address_size])
+
+    def addresses(self, count: int) -> list[bytes]:
+        """Give the packed addresses of the senders of the first rows."""
+        layout = self._layout
+        names = bytes(self._names[: count * _NAME_SPACING])
+        size = layout.address_size
+        return [names[start : start + size] for start in range(layout.address, len(names), _NAME_SPACING)]
 
     def stamp(self, row: int) -> Timestamp:
         """Give when a row came in, by CLOCK_REALTIME."""

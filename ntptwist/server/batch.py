@@ -88,14 +88,14 @@ class BatchAnswers:
             self._table = first_octets(time.leap << 6, self._versions)
         firsts = columns.firsts(count, self._table)
         rows: Sequence[int] = range(count)
-        if not (
+        plain = (
             self._columnar
-            and responder.open
             and batch.all_plain(count)
             and 0 not in firsts
             and not (self._interleaved and columns.asks_interleaved(count))
-        ):
-            rows = self._alone(batch, firsts, time)
+        )
+        if not (plain and responder.open):
+            rows = self._sort(batch, firsts, time, plain=plain)
             if not rows:
                 return
         correction = self._correction(batch, rows)
@@ -154,23 +154,26 @@ class BatchAnswers:
             return None
         return ahead
 
-    def _alone(self, batch: Batch, firsts: bytes, time: TimeSnapshot) -> list[int]:
-        """Answer the requests that are not plain; give the rows of those that are."""
-        responder, columns = self._responder, self._columns
-        monotonic = self._clock.read().monotonic
+    def _sort(self, batch: Batch, firsts: bytes, time: TimeSnapshot, *, plain: bool) -> Sequence[int]:
+        """Judge every sender; answer what is not ``plain`` or not to be answered; give the rows that are left."""
+        responder, columns, count = self._responder, self._columns, len(firsts)
+        monotonic, judge = self._clock.read().monotonic, responder.judge
+        actions = [judge(address, monotonic) for address in batch.addresses(count)]
+        if plain and actions.count(Action.ANSWER) == count:
+            return range(count)
         rows = []
-        for row, first in enumerate(firsts):
+        for row, action in enumerate(actions):
             if not batch.is_usable(row):
                 responder.counters.received += 1
                 responder.counters.ignored += 1
-                continue
-            action = responder.judge(batch.address(row), monotonic)
-            if (
-                action is Action.ANSWER
-                and first
-                and self._columnar
-                and batch.is_plain(row)
-                and not (self._interleaved and columns.origin_is_odd(row))
+            elif action is Action.ANSWER and (
+                plain
+                or (
+                    self._columnar
+                    and firsts[row]
+                    and batch.is_plain(row)
+                    and not (self._interleaved and columns.origin_is_odd(row))
+                )
             ):
                 rows.append(row)
             else:

@@ -101,6 +101,7 @@ def test_rows_hold_what_came_in(side: Side) -> None:
 
     assert [batch.request(row) for row in range(count)] == [REQUEST, b"short", REQUEST * 3]
     assert {batch.address(row) for row in range(count)} == {mapped + socket.inet_pton(side.client.family, sender)}
+    assert batch.addresses(count) == [batch.address(row) for row in range(count)]
     assert before <= batch.stamp(0) <= batch.stamp(1) <= batch.stamp(2) <= time.time_ns()
     assert all(batch.is_usable(row) for row in range(count))
     assert [batch.is_plain(row) for row in range(count)] == [True, False, False]

@@ -108,34 +108,27 @@ class Sent(NamedTuple):
     key: int | None
 
 
-class _Headers:
-    """One struct mmsghdr for each row, and the vector that it points to, over rows of three kinds."""
+class _Part(NamedTuple):
+    """What each row has of a buffer: its place is ``start`` octets after that of the row, its length ``size``."""
 
-    def __init__(self, names: bytearray, name_size: int, data: bytearray, data_size: int) -> None:
-        self._vectors = bytearray(CAPACITY * _VECTOR.size)
-        self._names, self._name_size = names, name_size
-        self._data, self._data_size = data, data_size
+    buffer: bytearray
+    size: int
+    start: int = 0
 
-    def fill(self, control: bytearray, offset: int, control_size: int) -> bytearray:
-        """Give the headers; of each row's control buffer they name so many octets from an offset on."""
-        headers = bytearray(CAPACITY * _HEADER.size)
-        spacing = len(self._data) // CAPACITY
-        for row in range(CAPACITY):
-            vector = row * _VECTOR.size
-            _VECTOR.pack_into(self._vectors, vector, _address(self._data) + row * spacing, self._data_size)
-            _HEADER.pack_into(
-                headers,
-                row * _HEADER.size,
-                _address(self._names) + row * _NAME_SPACING,
-                self._name_size,
-                _address(self._vectors) + vector,
-                1,
-                _address(control) + row * CONTROL_SPACING + offset,
-                control_size,
-                0,
-                0,
-            )
-        return headers
+    def at(self, row: int) -> int:
+        """Give where it lies."""
+        return _address(self.buffer) + len(self.buffer) // CAPACITY * row + self.start
+
+
+def _headers(name: _Part, data: _Part, control: _Part) -> tuple[bytearray, bytearray]:
+    """Give a struct mmsghdr for each row, and the struct iovec that each of them points to."""
+    headers, vectors = bytearray(CAPACITY * _HEADER.size), bytearray(CAPACITY * _VECTOR.size)
+    vector = _Part(vectors, 1)  # of these the kernel wants the number
+    for row in range(CAPACITY):
+        parts = (part for each in (name, vector, control) for part in (each.at(row), each.size))
+        _HEADER.pack_into(headers, row * _HEADER.size, *parts, 0, 0)
+        _VECTOR.pack_into(vectors, row * _VECTOR.size, data.at(row), data.size)
+    return headers, vectors
 
 
 class Batch:
@@ -165,10 +158,15 @@ class Batch:
         self._prepared = 0, 0, 0
         requests, replies = bytearray(CAPACITY * REQUEST_SPACING), bytearray(CAPACITY * REPLY_SIZE)
         names, control = bytearray(CAPACITY * _NAME_SPACING), bytearray(CAPACITY * CONTROL_SPACING)
-        self._requests = _Headers(names, _NAME_SPACING, requests, MAXIMUM_DATAGRAM)
-        self._replies = _Headers(names, layout.name, replies, REPLY_SIZE)
-        incoming = self._requests.fill(control, 0, CONTROL_SPACING)
-        outgoing = self._replies.fill(control, _STAMP_SPACE, self._information)
+        incoming, vectors = _headers(
+            _Part(names, _NAME_SPACING), _Part(requests, MAXIMUM_DATAGRAM), _Part(control, CONTROL_SPACING)
+        )
+        outgoing, more_vectors = _headers(
+            _Part(names, layout.name),
+            _Part(replies, REPLY_SIZE),
+            _Part(control, self._information, _STAMP_SPACE),
+        )
+        self._kept = vectors, more_vectors  # the kernel reads them, nobody else holds them
         self._fresh, self._plain = bytes(incoming), bytes(outgoing)
         chosen = bytearray(len(outgoing))  # what is sent with requests for stamps, or is only a part of the rows
         self._incoming_at, self._outgoing_at, self._chosen_at = _address(incoming), _address(outgoing), _address(chosen)

@@ -18,17 +18,18 @@ The timestamps of all rows are computed in one integer, of which each row has a 
 then serves all rows.  From a timespec, in each lane:
 
     fraction = (nanoseconds * SCALE + 2**29) >> 30    SCALE = 2**62 / 10**9, rounded: nanoseconds * 2**32 / 10**9
-    value = seconds * 2**32 + fraction + correction   modulo 2**64
+    value = seconds mod 2**32 * 2**32 + fraction + correction
 
 The product is less than 2**30 * 2**32.2, so it stays in its lane.  SCALE is wrong by 1/2 at most, hence the fraction by
-2**30 / 2 / 2**30 = 1/2, and by another 1/2 because it is rounded.  The sum may exceed its lane: the seconds count from
-another epoch, and an era ends in 2036.  It then carries 1 into the next lane, where that is worth 2**-32 s.  So a value
-is within 2**-31 s of the exact one: half a nanosecond, and the kernel's stamps are whole ones.
+2**30 / 2 / 2**30 = 1/2, and by another 1/2 because it is rounded, as the correction is.  The sum may exceed its lane:
+the correction contains the distance of the epochs, and an era ends in 2036.  It then carries 1 into the next lane,
+where that is worth 2**-32 s.  All in all a value is within 3 * 2**-32 s of what ``encode_timestamp`` gives, less than
+the nanosecond in which the kernel stamps.
 
 Reading the lanes as little-endian and writing them as big-endian turns each value into network order, and the rows
 around; a stride of -1 turns these back.  So the machine has to be a little-endian one.
 
-Apart from that half nanosecond, what is written here is what ``protocol.server.Responder`` answers to each request
+Apart from that, what is written here is what ``protocol.server.Responder`` answers to each request
 alone; a property test says so.
 """
 
@@ -45,7 +46,7 @@ CAPACITY: Final = 64
 
 _ROUNDING = 30
 _SCALE = ((1 << 32 + _ROUNDING) + NANOSECONDS // 2) // NANOSECONDS
-_FRACTIONS = int.from_bytes(b"\0\0\0\0\xff\xff\xff\xff" * CAPACITY)
+_LOW_32 = int.from_bytes(b"\0\0\0\0\xff\xff\xff\xff" * CAPACITY)
 _EVEN = int.from_bytes(b"\xff\xff\xff\xff\xff\xff\xff\xfe" * CAPACITY)
 
 _EVEN_OCTETS = bytes(range(0, 256, 2))
@@ -142,7 +143,7 @@ class Columns:
         seconds = int.from_bytes(view.seconds.tobytes(), "little")
         nanoseconds = int.from_bytes(view.nanoseconds.tobytes(), "little")
         ones = view.ones
-        values = (seconds << 32) + (nanoseconds * _SCALE + (ones << _ROUNDING - 1) >> _ROUNDING & _FRACTIONS)
+        values = ((seconds & _LOW_32) << 32) + (nanoseconds * _SCALE + (ones << _ROUNDING - 1) >> _ROUNDING & _LOW_32)
         values += ones * encode_timestamp(Timestamp(correction))
         view.receive_out[:] = _network_order((values | ones) & view.all_bits, len(firsts))
 

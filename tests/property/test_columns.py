@@ -13,8 +13,8 @@ from ntptwist.snapshot import TimeSnapshot
 from ntptwist.timestamp import NANOSECONDS, Monotonic, Timestamp
 from tests.protocol.rows import Rows
 
-HALF_NANOSECOND = 2
-"""In units of 2^-32 s; the distance between two values whose lowest bits are given."""
+NANOSECOND = 4
+"""In units of 2^-32 s; between two values with the same lowest bit the distance is even."""
 
 LATE = (1 << 34) * NANOSECONDS
 """The year 2514: four eras."""
@@ -50,7 +50,7 @@ def apart(one: bytes, other: bytes) -> int:
 def test_columns_give_the_same_replies(
     batch: list[tuple[bytes, int]], base: int, ahead: int, step: int, time: TimeSnapshot
 ) -> None:
-    """Every reply of a batch is that of the responder to this request alone, timestamps to half a nanosecond."""
+    """Every reply of a batch is that of the responder to this request alone, timestamps to a nanosecond."""
     count = len(batch)
     stamps = [base + more for _, more in batch]
     rows = Rows([request for request, _ in batch], stamps)
@@ -69,5 +69,5 @@ def test_columns_give_the_same_replies(
         assert isinstance(alone, bytes)
         assert reply[:32] == alone[:32]
         assert (reply[39] & 1, reply[47] & 1) == (1, 0)
-        assert apart(reply[32:40], alone[32:40]) <= HALF_NANOSECOND
-        assert apart(reply[40:48], alone[40:48]) <= HALF_NANOSECOND + row  # a step is a whole number of units
+        assert apart(reply[32:40], alone[32:40]) <= NANOSECOND
+        assert apart(reply[40:48], alone[40:48]) <= NANOSECOND + row  # a step is a whole number of units

@@ -214,6 +214,7 @@ class BatchAnswers:
         """Keep what a stamp is wanted for; where the kernel numbers anew, or does not answer, forget the old ones."""
         if sent.key is None or len(self._awaited) > _MOST_AWAITED:
             self._awaited.clear()
+            self._last_key = -1
         if sent.key is not None:
             self._awaited[sent.key] = awaited
 

@@ -96,7 +96,7 @@ class NTPServer(Service, DatagramProtocol):
         client = ip_address(address[0].partition("%")[0]).packed
         if data and data[0] & 7 == Mode.CONTROL:
             for part in responder.answer_control(data, client):
-                self.transport.write(part, address)
+                self._write(part, address)
             return
         now = self._clock.read()
         transmit = Timestamp(now.local + self._lag.value)
@@ -105,7 +105,13 @@ class NTPServer(Service, DatagramProtocol):
         if not isinstance(reply, Dropped):
             self.read_at = now.local
             self._asking = reply if responder.asks_interleaved(data) else None
-            self.transport.write(reply, address)
+            self._write(reply, address)
+
+    def _write(self, data: bytes, address: tuple[str, int]) -> None:
+        try:
+            self.transport.write(data, address)
+        except OSError:  # from Twisted's own port; ours calls network_error
+            self.responder.counters.response_send_errors += 1
 
     def datagram_transmitted(self, stamp: Timestamp) -> None:
         """Learn how long after our reading of the clock a reply really leaves."""

@@ -261,6 +261,36 @@ def test_a_client_that_is_gone(serve: Serve) -> None:
     assert len(client.ask(request())) == 1
 
 
+def test_a_forged_request(serve: Serve) -> None:
+    """A request from port 0 can't be answered: it is counted, and the next one is answered."""
+    serving = serve()
+    try:
+        raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_UDP)
+    except PermissionError:
+        pytest.skip("forging needs CAP_NET_RAW")
+    with raw:
+        forged = request()
+        raw.sendto(struct.pack("!HHHH", 0, serving.server.port, 8 + len(forged), 0) + forged, ("127.0.0.1", 0))
+    client = serving.client()
+    client.ask(request())
+    (reply,) = client.ask(request())
+
+    assert (reply[1], serving.responder.counters.response_send_errors) == (2, 1)
+
+
+def test_a_request_that_is_too_long(path: str, serve: Serve) -> None:
+    """What is longer than any request of NTP is not answered."""
+    if path == "stock":
+        pytest.skip("Twisted's own port takes 8192 octets")
+    serving = serve()
+    client = serving.client()
+    client.socket.send(request() + bytes(3000))
+    (reply,) = client.ask(request())
+
+    assert reply[1] == 2
+    assert serving.responder.counters.accepted == 1
+
+
 def test_clients_are_counted(serve: Serve) -> None:
     """All requests of one client are in the table, in whatever batches they came."""
     serving = serve()
@@ -283,10 +313,10 @@ def test_the_time_changes(serve: Serve) -> None:
     assert ((before[0] >> 6, before[1]), (after[0] >> 6, after[1])) == ((0, 2), (3, 16))
 
 
-@pytest.mark.parametrize("gap", [0.0, 0.01])
-def test_the_time_of_a_clock_of_our_own(serve: Serve, gap: float) -> None:
+@pytest.mark.parametrize(("gap", "frequency"), [(0.0, 10.0), (0.01, 100_000.0)])
+def test_the_time_of_a_clock_of_our_own(serve: Serve, gap: float, frequency: float) -> None:
     """Stamps of the kernel are told on the clock that is served, be the requests of a batch near or far apart."""
-    clock = VirtualClock(RealSystem(), offset_s=-1000.0, frequency_ppm=100_000.0)
+    clock = VirtualClock(RealSystem(), offset_s=-1000.0, frequency_ppm=frequency)
     serving = serve(clock=clock)
     client = serving.client()
     client.socket.send(request())

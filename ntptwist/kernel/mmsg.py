@@ -63,6 +63,8 @@ _VECTOR = Struct("=QQ")  # struct iovec
 _VECTOR_WORD, _CONTROL_WORD, _CONTROL_SIZE_WORD = 2, 4, 5  # of a struct mmsghdr, in units of 64 bits
 _NAME_SIZE_WORD, _FLAGS_WORD, _LENGTH_WORD = 2, 12, 14  # the same in units of 32 bits
 _HEADER_WORDS = _HEADER.size // 8
+_LONGEST = 1 << 16
+_TRUNCATED = int(socket.MSG_TRUNC)  # an enum's operators take a microsecond
 
 
 class _Layout:
@@ -172,7 +174,10 @@ class Batch:
         self._incoming_at, self._outgoing_at, self._chosen_at = _address(incoming), _address(outgoing), _address(chosen)
         self._incoming, self._outgoing, self._chosen = memoryview(incoming), memoryview(outgoing), memoryview(chosen)
         self._single = bytearray(_VECTOR.size)
-        self._single_reply = bytearray(MAXIMUM_DATAGRAM)
+        single_reply = bytearray(_LONGEST)
+        self._single_reply = memoryview(single_reply)
+        self._single_at, self._single_reply_at = _address(self._single), _address(single_reply)
+        self._chosen_words = self._chosen.cast("Q")
         self._asking = bytearray(2 * CONTROL_SPACING)  # the control messages of what asks for a stamp
         for offset in (0, CONTROL_SPACING):
             _REQUEST.pack_into(
@@ -219,7 +224,7 @@ class Batch:
 
     def is_usable(self, row: int) -> bool:
         """Tell whether a row is whole and has a stamp, without which there is no receive timestamp to send."""
-        return self._sizes[row] == self._stamped_size and not self._flags[row] & socket.MSG_TRUNC
+        return self._sizes[row] == self._stamped_size and not self._flags[row] & _TRUNCATED
 
     def request(self, row: int) -> bytes:
         """Give a row's request."""
@@ -270,11 +275,11 @@ class Batch:
         return self._numbered(self._send_all(at, count), stamps)
 
     def reply(self, row: int, data: bytes, *, stamped: bool = False) -> Sent:
-        """Send a reply of any length to the sender of a row, with its stamp asked for or not."""
+        """Send a reply of at most 65,536 octets to the sender of a row, with its stamp asked for or not."""
         self._chosen[: _HEADER.size] = self._plain[row * _HEADER.size : (row + 1) * _HEADER.size]
         self._single_reply[: len(data)] = data
-        _VECTOR.pack_into(self._single, 0, _address(self._single_reply), len(data))
-        self._chosen.cast("Q")[_VECTOR_WORD] = _address(self._single)
+        _VECTOR.pack_into(self._single, 0, self._single_reply_at, len(data))
+        self._chosen_words[_VECTOR_WORD] = self._single_at
         if stamped:
             self._ask(0, row, 0)
         refused = self._send_all(self._chosen_at, 1)
@@ -285,7 +290,7 @@ class Batch:
         destination = row * CONTROL_SPACING + _STAMP_SPACE
         end = offset + _REQUEST.size + self._information
         self._asking[offset + _REQUEST.size : end] = self._control[destination : destination + self._information]
-        words = self._chosen.cast("Q")[position * _HEADER_WORDS :]
+        words = self._chosen_words[position * _HEADER_WORDS :]
         words[_CONTROL_WORD] = _address(self._asking) + offset
         words[_CONTROL_SIZE_WORD] = _REQUEST.size + self._information
 

@@ -167,7 +167,7 @@ def test_a_reply_that_the_network_refuses(plain: Side) -> None:
     plain.ask(REQUEST, REQUEST)
     plain.write(0, b"0")
     plain.send(range(1), stamped=True)
-    refused = plain.batch.reply(0, bytes(70_000), stamped=True)
+    refused = plain.batch.reply(0, bytes(65_530), stamped=True)
     again = plain.send(range(1), stamped=True)
 
     assert refused == (1, None)

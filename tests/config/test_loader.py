@@ -12,7 +12,8 @@ import pytest
 
 from ntptwist.algorithm.config import PanicThreshold, PollLimits, Profile, StepPolicy, SynchronizationPolicy
 from ntptwist.algorithm.leap import LeapSecond, LeapTable
-from ntptwist.config.loader import LARGEST_FILE, load, loads
+from ntptwist.config.files import LARGEST_FILE
+from ntptwist.config.loader import load, loads
 from ntptwist.config.model import ClockSettings, Config, ObservabilitySettings, SourceEntry
 from ntptwist.config.value import HostPort
 from ntptwist.errors import ConfigError

@@ -23,8 +23,8 @@ Places = tuple[int | None, ...]
 """For each new entry its place among the old ones; None where it is to be made."""
 
 _LONGEST_SHOWN = 40
-_APPLIED = ("sources", "servers", "key_servers", "policy", "reference_id", "observability")
-"""The fields of a Config that can change while it runs, the last three as far as ``_settings`` says."""
+_APPLIED = ("sources", "source_defaults", "servers", "key_servers", "policy", "reference_id", "observability")
+"""The fields of a Config that can change while it runs; of the last one ``log_level`` alone."""
 
 _FOLLOWS = ("voting_sources", "needs_required")
 """What a policy takes from the sources, whose changes are told themselves."""

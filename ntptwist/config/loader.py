@@ -121,7 +121,7 @@ def loads(text: str, find_driver: FindDriver, path: str | None = None) -> Config
     return _finished(replace(_read(files, find_driver), path=path), files)
 
 
-def read_source(values: Mapping[str, Any], find_driver: FindDriver, default_limits: PollLimits) -> SourceEntry:
+def read_source(find_driver: FindDriver, values: Mapping[str, Any], default_limits: PollLimits) -> SourceEntry:
     """Read one ``[[source]]`` that stands in no file; ConfigError tells every problem of it."""
     findings = Findings("")
     table = Table(values, (), findings, default_limits)
@@ -179,6 +179,7 @@ def read(root: Table, find_driver: FindDriver, additions: Sequence[Table] = ()) 
     key_servers = read_key_servers(root.tables("nts-ke-server"), serves_time=bool(servers))
     config = Config(
         sources=sources,
+        source_defaults=root.default_limits,
         servers=servers,
         key_servers=key_servers,
         keyset=read_keyset(root.table("keyset")) if key_servers or "keyset" in root else None,

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from ntptwist.algorithm.config import SelectionOptions, SynchronizationPolicy
+from ntptwist.algorithm.config import PollLimits, SelectionOptions, SynchronizationPolicy
 from ntptwist.config.value import HostPort
 from ntptwist.identifiers import NO_REFERENCE, ReferenceId
 from ntptwist.protocol.access import LOOPBACK, Action, Prefix
@@ -131,11 +131,13 @@ class Config:
     ``path`` is None for a text that came from no file.  A directory or file that is None is not used at all.
     ``warnings`` are complete sentences like the problems of a ConfigError; they are no part of what is configured.
     ``reference_id`` names this machine's own clock where it is served without sources (``policy.local_stratum``).
+    ``source_defaults`` are in the sources already; they hold for those that are added while the daemon runs.
     Without a ``keyset`` nobody is served by NTS; there is one wherever there are ``key_servers``.
     """
 
     path: str | None = None
     sources: tuple[SourceEntry, ...] = ()
+    source_defaults: PollLimits = PollLimits()
     servers: tuple[ServerSettings, ...] = ()
     key_servers: tuple[KeyServerSettings, ...] = ()
     keyset: KeySetSettings | None = None

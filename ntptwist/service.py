@@ -96,6 +96,11 @@ class Daemon(MultiService):
             raise DeviceError(explain(error)) from error
         self._taken_over = True
 
+    def reload(self) -> None:
+        """Read the configuration anew, as SIGHUP asks; the log tells what became of it."""
+        assert self.control is not None  # noqa: S101 - make_service has given it
+        self.control.reload().addErrback(lambda failure: self.log.failure("the reload failed", failure))
+
     def fail(self, reason: str) -> None:
         """End the daemon: the clock is not safe in its hands.  The first reason counts."""
         if self.exit_status:

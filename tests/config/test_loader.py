@@ -87,6 +87,7 @@ def test_every_key() -> None:
             SourceEntry("server", ServerConfiguration(HostPort("ntp.example.net", 124), PollLimits(3, 7), 3)),
             SourceEntry("crowd", CrowdConfiguration(4)),
         ),
+        source_defaults=PollLimits(3, 9),
         policy=SynchronizationPolicy(
             voting_sources=5,
             minimum_agreeing_sources=2,

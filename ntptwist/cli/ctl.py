@@ -21,6 +21,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "ntptwist.cli.tables": ("status", "sources"),
     "ntptwist.cli.check": ("check-config",),
     "ntptwist.cli.change": ("reload", "add", "remove", "online", "offline", "burst"),
+    "ntptwist.cli.sync": ("sync",),
 }
 """The commands, in the order of the help, by the module that does them."""
 

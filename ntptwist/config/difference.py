@@ -163,7 +163,10 @@ def _changes(old: Any, new: Any, name: str) -> Iterator[str]:
         return
     before, after = _shown(old), _shown(new)
     name = name.replace("_", "-")
-    yield f"{name} changed" if before is None or after is None or before == after else f"{name}: {before}, now {after}"
+    if before is None or after is None or before == after:
+        yield f"{name} changed".strip()
+    else:
+        yield f"{name}: {before}, now {after}".removeprefix(": ")
 
 
 def _shown(value: Any) -> str | None:

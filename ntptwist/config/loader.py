@@ -95,7 +95,7 @@ _LARGEST_FREQUENCY = 1e5
 
 def load(path: str, find_driver: FindDriver) -> Config:
     """Read a configuration file and its drop-ins; ConfigError tells every problem of all of them at once."""
-    problems: list[str] = []
+    refused: dict[str, tuple[str, ...]] = {}
     warnings: list[str] = []
 
     def opened(file: str) -> tuple[Table, Findings]:
@@ -104,15 +104,15 @@ def load(path: str, find_driver: FindDriver) -> Config:
             warnings.extend(noticed)
             return parse(text, file)
         except ConfigError as error:
-            problems.extend(error.problems)
+            refused[file] = error.problems
             return parse("", file)  # which has no problems
 
     files = [opened(path)]
     try:
         files += map(opened, drop_ins(path))
     except ConfigError as error:
-        problems.extend(error.problems)
-    return _finished(replace(_read(files, find_driver), path=path), files, problems, warnings)
+        refused[path] = (*refused.get(path, ()), *error.problems)
+    return _finished(replace(_read(files, find_driver), path=path), files, refused, warnings)
 
 
 def loads(text: str, find_driver: FindDriver, path: str | None = None) -> Config:
@@ -141,14 +141,19 @@ def _read(files: Sequence[tuple[Table, Findings]], find_driver: FindDriver) -> C
 def _finished(
     config: Config,
     files: Sequence[tuple[Table, Findings]],
-    problems: Sequence[str] = (),
-    warnings: Sequence[str] = (),
+    refused: Mapping[str, Sequence[str]] | None = None,
+    noticed: Sequence[str] = (),
 ) -> Config:
-    """Refuse what nobody asked for, and raise all problems, or else give all warnings."""
-    problems, warnings = [*problems], [*warnings]
+    """
+    Refuse what nobody asked for, and raise all problems, or else give all warnings, file by file.
+
+    ``refused`` has the files that can't be read as TOML, with the reasons.
+    """
+    problems: list[str] = []
+    warnings = [*noticed]
     for table, findings in files:
         table.finish()
-        problems += findings.problems
+        problems += [*(refused or {}).get(findings.file, ()), *findings.problems]
         warnings += findings.warnings
     if problems:
         raise ConfigError(*problems)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from errno import EPERM
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,13 +13,18 @@ from zope.interface.verify import verifyObject
 
 from ntptwist.config.loader import loads
 from ntptwist.control.report import Report
+from ntptwist.errors import ClockError
 from ntptwist.interfaces import IControl, ISpawnerService
-from ntptwist.registry import find_driver
+from ntptwist.kernel.clock import KernelClock
+from ntptwist.kernel.timex import RealSystem
+from ntptwist.registry import SourceDriver, find_driver
 from ntptwist.service import make_service
 from ntptwist.serving import ServerService
+from ntptwist.sim.replay import read_record, replay
 from ntptwist.sim.server import NTP_PORT
 from ntptwist.sim.world import ADDRESSES, World
 from ntptwist.snapshot import SystemSnapshot
+from ntptwist.timestamp import ClockReading
 from tests.sim.daemon import NEAR, STEADY, VirtualDaemon
 
 HOSTS = [f"198.51.100.{number}" for number in range(1, 5)]
@@ -434,3 +442,94 @@ def test_a_configuration_of_no_file() -> None:
     daemon.control.reload().addCallback(reports.append)
 
     assert reports == [Report(problems=("the configuration came from no file: there is nothing to read anew",))]
+
+
+def test_a_port_that_is_tried_again() -> None:
+    """Where it was configured so a taken port is no reason to refuse the rest."""
+    world = network()
+    taken = world.reactor.listen_udp("192.0.2.1", 125, Elsewhere())
+    with VirtualDaemon(world, FOUR) as daemon:
+        report = daemon.reload(FOUR + SERVER.format(125) + "on-port-taken = 'retry'\n")
+        before = servers(daemon)
+        taken.stopListening()
+        daemon.run(2)
+        after = servers(daemon)
+
+    assert report == Report(changes=("server 192.0.2.1:125 is new",))
+    assert (before, after) == ({"192.0.2.1:125": False}, {"192.0.2.1:125": True})
+
+
+class Unprivileged(KernelClock):
+    """The system's clock where this process may not change it."""
+
+    def __init__(self) -> None:
+        super().__init__(RealSystem())
+
+    def take_over(self) -> ClockReading:
+        """Refuse."""
+        raise ClockError("adjtimex", EPERM, "Operation not permitted")
+
+
+def test_the_first_source_needs_the_clock() -> None:
+    """A daemon that kept no clock takes it over for its first source, or says why it can't; then no source is there."""
+    world = network()
+    config = replace(loads("", find_driver), control_directory=None, state_directory=None)
+    daemon = make_service(config, world.reactor, Unprivileged(), world.randbytes)
+    assert daemon.control is not None
+    assert daemon.system is not None
+    daemon.system.running = 1  # nothing else of it is asked
+    reports: list[Report] = []
+    daemon.control.add({"mode": "server", "address": HOSTS[0]}).addCallback(reports.append)
+
+    assert len(reports) == 1
+    assert "CAP_SYS_TIME is missing" in reports[0].problems[0]
+    assert list(daemon.system) == []
+
+
+def test_a_driver_that_can_not_be_loaded() -> None:
+    """Nothing has changed when a driver fails, for spawners are made before anything else."""
+
+    def failing(mode: str) -> Any:
+        driver: Any = find_driver(mode)
+        return SourceDriver("pool", "", "ntptwist.spawners.nowhere.Spawner") if mode == "pool" else driver
+
+    world = network()
+    config = replace(loads(FOUR, find_driver), control_directory=None, state_directory=None)
+    wanted = replace(loads(POOL + SERVER.format(123), find_driver), control_directory=None, state_directory=None)
+    daemon = make_service(
+        config, world.reactor, world.clock, world.randbytes, list, find_driver=failing, read=lambda: wanted
+    )
+    assert daemon.control is not None
+    assert daemon.system is not None
+    world.start(daemon)
+    reports: list[Report] = []
+    daemon.control.reload().addCallback(reports.append)
+    world.run(10)
+    rows = daemon.system.snapshot().sources
+    world.stop()
+
+    assert reports[0].problems[0].startswith("driver 'pool' can't be loaded from ntptwist.spawners.nowhere.Spawner")
+    assert len(rows) == 4
+
+
+def test_what_an_operator_did_is_replayed(tmp_path: Path) -> None:
+    """The record has a new policy, bursts and steps by hand, and its replay decides the very same."""
+    world = World(1, offset=0.1)
+    for host in HOSTS:
+        world.add_server(host, up=NEAR)
+    record = f'[observability]\nrecord = "{tmp_path}/record"\n'
+    with VirtualDaemon(world, FOUR + record + "[synchronization]\nstep-policy = 'never'\n") as daemon:
+        daemon.run(20)
+        daemon.done(daemon.control.correct_now())
+        daemon.run(500)
+        daemon.done(daemon.control.burst([]))
+        daemon.reload(FOUR + record + "[synchronization]\nprofile = 'frugal'\n")
+        daemon.done(daemon.control.remove([HOSTS[0]]))
+        daemon.run(2000)
+        steps = daemon.snapshot().steps
+    (run,) = read_record(f"{tmp_path}/record")
+    outcome = replay(run)
+
+    assert steps == 1
+    assert outcome.differing is None
+    assert outcome.course.steps == 1

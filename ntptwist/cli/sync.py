@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+from typing import Any, TextIO
 
 from ntptwist.cli.change import EX_REFUSED, SOCKET_NAME, TIMEOUT, show
 from ntptwist.cli.client import EX_USAGE, NoDaemonError, ask, control_directory
@@ -44,17 +44,18 @@ def run(options: Any) -> int:
     return show(ask(directory, "step", socket_name=SOCKET_NAME, timeout=TIMEOUT), options)
 
 
-def agreed(offset: float, error_bound: float, *, yes: bool) -> bool:
-    """Show how far the clock is off, and tell whether the operator wants it stepped."""
+def agreed(offset: float, error_bound: float, *, yes: bool, answers: TextIO | None = None) -> bool:
+    """Show how far the clock is off, and tell whether the operator, who types the ``answers``, wants it stepped."""
+    answers = answers or sys.stdin
     write([f"the clock is {slow_or_fast(offset)}, certain to within {amount(error_bound)}"])
     sys.stdout.flush()
     if yes:
         return True
-    if not sys.stdin.isatty():
+    if not answers.isatty():
         print("not stepped: there is no terminal to ask on, and no --yes", file=sys.stderr)
         return False
     print("Step it by that now? [y/N] ", end="", flush=True)
-    if sys.stdin.readline().strip().lower() in ("y", "yes"):
+    if answers.readline().strip().lower() in ("y", "yes"):
         return True
     print("not stepped", file=sys.stderr)
     return False

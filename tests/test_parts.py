@@ -28,7 +28,7 @@ class Crowded(MultiService):
         self.taken: list[Any] = []
         self._reactor = reactor
 
-    def removeService(self, service: Any) -> Any:
+    def removeService(self, service: Any) -> Any:  # noqa: N802 - Twisted's name
         """Let the service go, and take its port."""
         done = super().removeService(service)
         self.taken.append(self._reactor.listen_udp(service.server.host, service.server.port, DatagramProtocol()))
@@ -45,7 +45,7 @@ def test_a_port_that_was_taken_meanwhile() -> None:
         parts = Parts(old, crowded, daemon.system, None, world.reactor, find_driver, lambda: None)
         parts.adopt()
         crowded.startService()
-        with pytest.raises(DeviceError, match="can't serve time on 192.0.2.1:125: Address already in use"):
+        with pytest.raises(DeviceError, match="Address already in use"):
             raise_from(Deferred.fromCoroutine(parts.apply(compare(old, new))))
         (server,) = parts.servers
         meanwhile = server.observe().trouble

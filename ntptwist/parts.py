@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import maybeDeferred
+from twisted.internet.task import deferLater
 
 from ntptwist.config.difference import Difference, Places
 from ntptwist.config.model import Config, SourceEntry
@@ -78,10 +79,11 @@ class Parts:
         NTPTwistError says why that is not possible; then everything is as it was.
         """
         config = difference.config
-        sources = [
-            self._make_source(entry) if place is None else self.sources[place]
-            for entry, place in zip(config.sources, difference.sources, strict=True)
-        ]
+        sources = []
+        for entry, place in zip(config.sources, difference.sources, strict=True):
+            if place is None:
+                await deferLater(self._reactor, 0)
+            sources.append(self._make_source(entry) if place is None else self.sources[place])
         servers = self._make_servers(config, difference.servers)
         key_servers = self._make_key_servers(config, difference.key_servers)
         before, after = self._standing(self.servers, self.key_servers), self._standing(servers, key_servers)
@@ -132,8 +134,10 @@ class Parts:
         self.config, self.sources = config, sources
         for source in gone:
             await maybeDeferred(source.disownServiceParent)
+            await deferLater(self._reactor, 0)  # with many sources servers and clients want their turns
         for source in come:
             source.setServiceParent(self._system)
+            await deferLater(self._reactor, 0)
         self._system.arrange(sources)
         set_log_level(config.observability.log_level)
 

@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import LogLevel
 from zope.interface import implementer
@@ -86,12 +87,12 @@ class Control:
 
         async def acted() -> Report:
             try:
-                return self._told(await act())
+                return await self._told(await act())
             except ConfigError as error:
                 problems = error.problems
             except NTPTwistError as error:
                 problems = (str(error),)
-            return self._told(Report(problems=problems))
+            return await self._told(Report(problems=problems))
 
         answer: Deferred[Report] = Deferred()  # cancelling it must not stop the work half-way
         self._lock.run(lambda: Deferred.fromCoroutine(acted())).chainDeferred(answer)
@@ -154,12 +155,14 @@ class Control:
                 await maybeDeferred(source.go_offline)
             else:
                 source.go_online()
+            await deferLater(self._reactor, 0)
             changes.append(f"{self._name(source)} is {'offline' if offline else 'online again'}")
         return Report(changes=tuple(changes))
 
     async def _burst(self, names: Sequence[str]) -> Report:
         changes, warnings = [], []
         for source in self._find(names, whole=False):
+            await deferLater(self._reactor, 0)
             name = self._name(source)
             if self._system.burst(source.sources):
                 changes.append(f"{name} is asked quickly a few times")
@@ -177,7 +180,7 @@ class Control:
         steps = self._system.snapshot().steps - before.steps
         return Report(changes=("the clock was stepped",) if steps else ())
 
-    def _told(self, report: Report) -> Report:
+    async def _told(self, report: Report) -> Report:
         for level, lines in (
             (LogLevel.info, report.changes),
             (LogLevel.warn, (*report.later, *report.warnings)),
@@ -185,6 +188,7 @@ class Control:
         ):
             for line in lines:
                 self.log.emit(level, "{line}", line=line)
+                await deferLater(self._reactor, 0)
         return report
 
     def _name(self, source: SpawnerService) -> str:

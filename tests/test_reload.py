@@ -440,6 +440,7 @@ def test_a_configuration_of_no_file() -> None:
     assert daemon.control is not None
     reports: list[Report] = []
     daemon.control.reload().addCallback(reports.append)
+    world.run(0)
 
     assert reports == [Report(problems=("the configuration came from no file: there is nothing to read anew",))]
 
@@ -480,6 +481,7 @@ def test_the_first_source_needs_the_clock() -> None:
     daemon.system.running = 1  # nothing else of it is asked
     reports: list[Report] = []
     daemon.control.add({"mode": "server", "address": HOSTS[0]}).addCallback(reports.append)
+    world.run(0)
 
     assert len(reports) == 1
     assert "CAP_SYS_TIME is missing" in reports[0].problems[0]

@@ -54,9 +54,9 @@ def compare(old: Config, new: Config) -> Difference:
     config = replace(config, observability=replace(old.observability, log_level=new.observability.log_level))
     if old.keyset is None:
         config = replace(config, key_servers=())  # a process without keys can't serve them
-    sources = _match(old.sources, config.sources)
-    key_servers = _match(old.key_servers, config.key_servers)
-    servers = _match(old.servers, config.servers)
+    sources = _match(old.sources, config.sources, _name)
+    key_servers = _match(old.key_servers, config.key_servers, _describe_key_server)
+    servers = _match(old.servers, config.servers, _describe_server)
     if (old.policy.local_stratum, old.reference_id) != (config.policy.local_stratum, config.reference_id):
         servers = (None,) * len(servers)  # each holds what it says while nobody tells it the time
     return Difference(
@@ -76,9 +76,14 @@ def compare(old: Config, new: Config) -> Difference:
 
 def describe_source(entry: SourceEntry) -> str:
     """Give the name of a source for people: its mode, and its address or path as far as its driver has one."""
-    configured = entry.configuration
-    name = getattr(configured, "address", None) or getattr(configured, "path", None) or entry.location
-    return f"source {entry.mode} {name}"
+    name = _name(entry)
+    return f"source {name}" if " " in name else f"source {name} {entry.location}"
+
+
+def _name(entry: SourceEntry) -> str:
+    """Give what does not depend on where it stands."""
+    name = getattr(entry.configuration, "address", None) or getattr(entry.configuration, "path", None)
+    return entry.mode if name is None else f"{entry.mode} {name}"
 
 
 def _describe_server(entry: ServerSettings) -> str:
@@ -121,13 +126,18 @@ def _settings(old: Config, new: Config) -> Iterator[str]:
     yield from _changes(old.observability.log_level, new.observability.log_level, "observability.log-level")
 
 
-def _match(old: Sequence[Entry], new: Sequence[Entry]) -> Places:
-    """Find each entry among the old ones; each of those is found once."""
-    free = list(enumerate(old))
+def _match(old: Sequence[Entry], new: Sequence[Entry], name: Callable[[Entry], str]) -> Places:
+    """Find each entry among the old ones of its name; each of those is found once."""
+    free: dict[str, list[int]] = {}
+    for index, entry in enumerate(old):
+        free.setdefault(name(entry), []).append(index)
     places: list[int | None] = []
     for entry in new:
-        place = next((index for index, (_, each) in enumerate(free) if each == entry), None)
-        places.append(None if place is None else free.pop(place)[0])
+        candidates = free.get(name(entry), [])
+        place = next((index for index in candidates if old[index] == entry), None)
+        places.append(place)
+        if place is not None:
+            candidates.remove(place)
     return tuple(places)
 
 
@@ -135,19 +145,23 @@ def _sentences(
     old: Sequence[Entry], new: Sequence[Entry], places: Places, describe: Callable[[Entry], str]
 ) -> Iterator[str]:
     """Say what goes, what comes, and what goes and comes in another form."""
-    gone = [entry for index, entry in enumerate(old) if index not in places]
-    come = [entry for entry, place in zip(new, places, strict=True) if place is None]
-    for entry in gone:
+    kept = set(places)
+    come: dict[str, list[Entry]] = {}
+    for entry, place in zip(new, places, strict=True):
+        if place is None:
+            come.setdefault(describe(entry), []).append(entry)
+    for index, entry in enumerate(old):
+        if index in kept:
+            continue
         name = describe(entry)
-        successor = next((each for each in come if describe(each) == name), None)
-        if successor is None:
-            yield f"{name} goes"
-        else:
-            come.remove(successor)
-            what = ", ".join(_changes(entry, successor, "")) or "what it serves"
+        successors = come.get(name)
+        if successors:
+            what = ", ".join(_changes(entry, successors.pop(0), "")) or "what it serves"
             yield f"{name} starts afresh: {what}"
-    for entry in come:
-        yield f"{describe(entry)} is new"
+        else:
+            yield f"{name} goes"
+    for name, entries in come.items():
+        yield from [f"{name} is new"] * len(entries)
 
 
 def _changes(old: Any, new: Any, name: str) -> Iterator[str]:

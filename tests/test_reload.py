@@ -15,7 +15,7 @@ from ntptwist.config.loader import loads
 from ntptwist.control.report import Report
 from ntptwist.errors import ClockError
 from ntptwist.interfaces import IControl, ISpawnerService
-from ntptwist.kernel.clock import KernelClock
+from ntptwist.kernel.clock import KernelClock, ObservingClock
 from ntptwist.kernel.timex import RealSystem
 from ntptwist.registry import SourceDriver, find_driver
 from ntptwist.service import make_service
@@ -110,7 +110,7 @@ def test_sources_come_and_go() -> None:
         daemon.run(100)
         alone = daemon.snapshot()
 
-    assert more.changes[-1] == "of the sources 3 must agree, not 1"
+    assert more.changes[-1] == "sources that must agree: 1, now 3"
     assert len(more.changes) == 5
     assert (together.synchronized, together.state) == (True, "synchronized")
     assert sum(row.estimate.selected for row in together.sources) == 5
@@ -239,7 +239,7 @@ def test_a_source_added_by_hand_goes_with_the_next_reload() -> None:
         polls = [row.observation.poll for row in daemon.rows()]
         reloaded = daemon.reload(STEADY + source(HOSTS[0]))
 
-    assert added.changes == ("source server 198.51.100.2:123 is new", "of the sources 2 must agree, not 1")
+    assert added.changes == ("source server 198.51.100.2:123 is new", "sources that must agree: 1, now 2")
     assert added.warnings == ("it stays until the next reload or restart, unless it is written into a file",)
     assert twice.problems == ("source server 198.51.100.2:123 is there already",)
     assert polls == [6, 6]
@@ -535,3 +535,26 @@ def test_what_an_operator_did_is_replayed(tmp_path: Path) -> None:
     assert steps == 1
     assert outcome.differing is None
     assert outcome.course.steps == 1
+
+
+def test_too_few_are_left() -> None:
+    """Where fewer sources are left than must agree the answer says that the clock is not kept any more."""
+    text = STEADY + source(HOSTS[0]) + source(HOSTS[1]) + "[synchronization]\nminimum-agreeing-sources = 2\n"
+    with VirtualDaemon(network(), text) as daemon:
+        daemon.run(100)
+        report = daemon.done(daemon.control.remove([HOSTS[0]]))
+
+    assert report.warnings[0] == "2 sources must agree but only 1 can vote"
+
+
+def test_an_observed_clock_is_not_stepped() -> None:
+    """A daemon that may only look refuses to step."""
+    world = network()
+    config = replace(loads(FOUR, find_driver), control_directory=None, state_directory=None)
+    daemon = make_service(config, world.reactor, ObservingClock(RealSystem()), world.randbytes, list)
+    assert daemon.control is not None
+    reports: list[Report] = []
+    daemon.control.correct_now().addCallback(reports.append)
+    world.run(0)
+
+    assert reports == [Report(problems=("the clock is only observed: it is not stepped",))]

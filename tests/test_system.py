@@ -475,6 +475,8 @@ def test_panic_ends_the_daemon(bench: Bench) -> None:
 class StubSpawnerService:
     """The face of a spawner service: its sources, and what it has to say."""
 
+    offline = False
+
     def __init__(self, sources: list[StubSource], waiting: SourceObservation | None) -> None:
         self._sources = sources
         self._waiting = waiting

@@ -119,7 +119,7 @@ def _settings(old: Config, new: Config) -> Iterator[str]:
     before: SynchronizationPolicy = replace(old.policy, leap_table=new.policy.leap_table, **follows)
     yield from _changes(before, new.policy, "synchronization")
     if old.policy.agreeing != new.policy.agreeing and before.agreeing == new.policy.agreeing:
-        yield f"of the sources {new.policy.agreeing} must agree, not {old.policy.agreeing}"
+        yield f"sources that must agree: {old.policy.agreeing}, now {new.policy.agreeing}"
     if old.policy.leap_table != new.policy.leap_table:
         yield "the list of leap seconds is another one"
     yield from _changes(old.reference_id, new.reference_id, "synchronization.reference-id")

@@ -50,7 +50,7 @@ def test_a_source_that_stands_twice() -> None:
     difference = compare(read(ONE + ONE), read(ONE))
 
     assert difference.sources == (0,)
-    assert difference.changes == ("source server 192.0.2.1:123 goes", "of the sources 1 must agree, not 2")
+    assert difference.changes == ("source server 192.0.2.1:123 goes", "sources that must agree: 2, now 1")
 
 
 def test_a_source_without_a_name() -> None:
@@ -99,7 +99,7 @@ def test_the_policy() -> None:
         "source server 192.0.2.2:123 is new",
         "synchronization.single-step-panic-threshold.forward: 1000.0, now 5.0",
         "synchronization.single-step-panic-threshold.backward: 1000.0, now 5.0",
-        "of the sources 2 must agree, not 1",
+        "sources that must agree: 1, now 2",
     )
     assert more.config.policy.voting_sources == 2
 

@@ -166,8 +166,8 @@ class Control:
             name = self._name(source)
             if self._system.burst(source.sources):
                 changes.append(f"{name} is asked quickly a few times")
-            else:
-                warnings.append(f"{name} is {'offline' if source.offline else 'none that can be asked now'}")
+            elif names:
+                warnings.append(f"{name} {'is offline' if source.offline else 'can not be asked now'}")
         return Report(changes=tuple(changes), warnings=tuple(warnings))
 
     async def _correct_now(self) -> Report:
@@ -184,7 +184,7 @@ class Control:
         for level, lines in (
             (LogLevel.info, report.changes),
             (LogLevel.warn, (*report.later, *report.warnings)),
-            (LogLevel.error, report.problems),
+            (LogLevel.error, (*report.problems, "nothing was changed") if report.problems else ()),
         ):
             for line in lines:
                 self.log.emit(level, "{line}", line=line)

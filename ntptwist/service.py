@@ -99,6 +99,7 @@ class Daemon(MultiService):
     def reload(self) -> None:
         """Read the configuration anew, as SIGHUP asks; the log tells what became of it."""
         assert self.control is not None  # noqa: S101 - make_service has given it
+        self.log.info("the configuration is read anew")
         self.control.reload().addErrback(lambda failure: self.log.failure("the reload failed", failure))
 
     def fail(self, reason: str) -> None:

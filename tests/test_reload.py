@@ -331,7 +331,7 @@ def test_an_offline_source_is_quiet() -> None:
         quiet = world.servers[0].requests == asked
         row = daemon.snapshot().sources[0]
         reloaded = daemon.reload(FOUR)
-        burst = daemon.done(daemon.control.burst([]))
+        burst = daemon.done(daemon.control.burst([HOSTS[0]]))
         online = daemon.done(daemon.control.set_offline([], offline=False))
         daemon.run(20)
         again = daemon.snapshot().sources[0]
@@ -558,3 +558,15 @@ def test_an_observed_clock_is_not_stepped() -> None:
     world.run(0)
 
     assert reports == [Report(problems=("the clock is only observed: it is not stepped",))]
+
+
+def test_a_clock_of_this_machine_can_not_be_asked() -> None:
+    """What speaks without being asked is left out of a burst of all, and named when it is asked for."""
+    text = FOUR + '[[source]]\nmode = "sock"\npath = "/run/gps.sock"\nprecision = 1e-3\n'
+    with VirtualDaemon(network(), text) as daemon:
+        daemon.run(10)
+        everybody = daemon.done(daemon.control.burst([]))
+        alone = daemon.done(daemon.control.burst(["/run/gps.sock"]))
+
+    assert (len(everybody.changes), everybody.warnings) == (4, ())
+    assert alone.warnings == ("source sock /run/gps.sock can not be asked now",)

@@ -50,6 +50,7 @@ def test_hang_up(lab: Lab, command: list[str | Path]) -> None:
 
     assert names(after) == ["127.0.1.9", "127.0.1.2", "127.0.1.3", "127.0.1.4", "127.0.1.5", "127.0.1.6"]
     assert [row["id"] for row in after["sources"][1:4]] == [row["id"] for row in before["sources"][1:]]
+    assert "the configuration is read anew" in daemon.log()
     assert "source server 127.0.1.1:123 goes" in daemon.log()
     assert "source server 127.0.1.5:123 is new" in daemon.log()
     assert "Traceback" not in daemon.log()

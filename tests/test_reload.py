@@ -123,7 +123,7 @@ def test_a_file_with_mistakes_changes_nothing() -> None:
     with VirtualDaemon(network(), FOUR) as daemon:
         daemon.run(100)
         before = daemon.snapshot()
-        report = daemon.reload("[sorce]\n[[source]]\nmode = 'servr'\n[clock]\ncontrol = 3\n")
+        report = daemon.reload("[sourc]\n[[source]]\nmode = 'servr'\n[clock]\ncontrol = 3\n")
         after = daemon.snapshot()
 
     assert [problem.split(":")[1] for problem in report.problems] == ["1", "3", "5"]
@@ -250,7 +250,7 @@ def test_a_source_added_by_hand_goes_with_the_next_reload() -> None:
     ("values", "problems"),
     [
         ({"mode": "server"}, ("address: required key is missing",)),
-        ({"mode": "server", "adress": HOSTS[1], "version": 4}, None),
+        ({"mode": "server", "addr": HOSTS[1], "version": 4}, None),
         ({"address": HOSTS[1]}, ("mode: required key is missing",)),
         ({"mode": "pps", "path": "relative", "precision": 1}, None),
     ],

@@ -78,7 +78,7 @@ def test_every_mistake_of_every_file_is_told(file: Path) -> None:
     file.write_text("x = 1\n" + SERVER.format(124))
     put(file, "a.toml", "[clock]\ncontrol = 'observe'\n")
     put(file, "b.toml", "[[source]\n")
-    put(file, "c.toml", SERVER.format(124) + "[[source]]\nmode = 'server'\naddres = '192.0.2.1'\n")
+    put(file, "c.toml", SERVER.format(124) + "[[source]]\nmode = 'server'\naddr = '192.0.2.1'\n")
 
     assert [problem.partition(" not valid")[0].partition(" shares")[0] for problem in problems(file)] == [
         "ntptwist.toml:1: x: unknown key",
@@ -86,7 +86,7 @@ def test_every_mistake_of_every_file_is_told(file: Path) -> None:
         "conf.d/b.toml:1:",
         "conf.d/c.toml:2: server[1].listen: 127.0.0.1:124",
         "conf.d/c.toml:3: source[1].address: required key is missing",
-        "conf.d/c.toml:5: source[1].addres: unknown key (did you mean 'address'?)",
+        "conf.d/c.toml:5: source[1].addr: unknown key (did you mean 'address'?)",
     ]
 
 

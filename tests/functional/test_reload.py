@@ -114,7 +114,7 @@ def test_one_source_after_the_other(lab: Lab) -> None:
     daemon.wait(lambda state: len(state["sources"]) == 1, 15)
     mode = stat.S_IMODE((daemon.directory / "control.sock").stat().st_mode)
     added = daemon.ctl("add", "127.0.1.2", "prefer=true", "poll-interval-limits.max=8")
-    wrong = daemon.ctl("add", "127.0.1.3", "perfer=true")
+    wrong = daemon.ctl("add", "127.0.1.3", "prefr=true")
     offline = daemon.ctl("offline", "127.0.1.2")
     state = daemon.status()
     online = daemon.ctl("online")
@@ -126,7 +126,7 @@ def test_one_source_after_the_other(lab: Lab) -> None:
     assert mode == 0o660
     assert added.stdout.splitlines()[0] == "source server 127.0.1.2:123 is new"
     assert "until the next reload or restart" in added.stderr
-    assert (wrong.returncode, wrong.stderr.splitlines()[0]) == (1, "perfer: unknown key (did you mean 'prefer'?)")
+    assert (wrong.returncode, wrong.stderr.splitlines()[0]) == (1, "prefr: unknown key (did you mean 'prefer'?)")
     assert offline.stdout == "source server 127.0.1.2:123 is offline\n"
     assert [row["reason"] for row in state["sources"]][1] == "taken offline by the operator"
     assert online.stdout == "source server 127.0.1.2:123 is online again\n"

@@ -210,6 +210,8 @@ class Controller:
             steps=self._steering.steps,
             accumulated_steps=self._steering.accumulated,
             since=self._since,
+            oscillator_frequency=self._steering.frequency * 1e6,
+            corrections=self._knowledge.corrections.snapshot(),
         )
 
     def _look(self) -> tuple[ClockReading, int, list[Decision]]:
@@ -374,6 +376,7 @@ class Controller:
                 self._shift(stepped)
         else:
             self._steering.frequency = combined.frequency
+        self._knowledge.corrections.add(combined.offset, self._book.seconds(now.monotonic))
         self._knowledge.corrected = Timestamp(now.local + stepped)
         if not self._synchronized:
             self._synchronized = True

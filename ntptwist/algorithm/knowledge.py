@@ -13,6 +13,7 @@ from ntptwist.algorithm.belief import Estimate
 from ntptwist.algorithm.book import ClockBook
 from ntptwist.algorithm.combine import Combination, Contribution, vote_leap
 from ntptwist.algorithm.config import LEAP_WINDOW
+from ntptwist.algorithm.corrections import Corrections
 from ntptwist.algorithm.jury import Judgement
 from ntptwist.algorithm.update import Decision, DecisionKind
 from ntptwist.identifiers import NO_REFERENCE, Leap, ReferenceId
@@ -40,10 +41,21 @@ class ClockKnowledge:
     What is known of one clock.
 
     ``confirmed`` is when the sources last agreed, None if they never did; ``corrected`` is the local time of the last
-    correction; ``leap`` the leap second that is announced; ``held`` what the pulses told when they were last followed.
+    correction, ``corrections`` what they all were like; ``leap`` the leap second that is announced; ``held`` what the
+    pulses told when they were last followed.
     """
 
-    __slots__ = ("_book", "_combination", "_leapt", "_reference", "confirmed", "corrected", "held", "leap")
+    __slots__ = (
+        "_book",
+        "_combination",
+        "_leapt",
+        "_reference",
+        "confirmed",
+        "corrected",
+        "corrections",
+        "held",
+        "leap",
+    )
 
     def __init__(self, book: ClockBook) -> None:
         self._book = book
@@ -52,6 +64,7 @@ class ClockKnowledge:
         self._leapt: Monotonic | None = None
         self.confirmed: Monotonic | None = None
         self.corrected = Timestamp(0)
+        self.corrections = Corrections()
         self.held: Contribution | None = None
         self.leap = Leap.NONE
 

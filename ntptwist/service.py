@@ -5,7 +5,7 @@ The composition root: the only module that knows everybody.
 virtual world::
 
     Daemon > RecordFile
-           > Observer
+           > Observer | ChronycServer | ObservationServer
            > ControlServer
            > ClockState
            > LeapSecondsFile
@@ -38,11 +38,13 @@ from ntptwist.kernel.clock import KernelClock, ObservingClock, VirtualClock, exp
 from ntptwist.kernel.timex import RealSystem
 from ntptwist.leapseconds import LeapSecondsFile
 from ntptwist.log import Logger
+from ntptwist.observe.answers import make_answers
 from ntptwist.observe.observer import Observer
 from ntptwist.observe.record import RecordFile, RecordingController
 from ntptwist.parts import Parts
 from ntptwist.registry import find_driver
 from ntptwist.reload import Control
+from ntptwist.snapshot import ServerSnapshot
 from ntptwist.state import ClockState
 from ntptwist.system import System
 
@@ -161,15 +163,21 @@ def make_service(
     if read is None and config.path is not None:
         read = partial(load, config.path, find_driver)
     daemon.control = Control(parts, daemon.system, reactor, read, partial(read_source, find_driver))
+
+    def observe_servers() -> list[ServerSnapshot]:
+        return [server.observe() for server in parts.servers]
+
     if config.control_directory is not None:
         Observer(
             config.control_directory,
             daemon.system,
             reactor,
-            lambda: [server.observe() for server in parts.servers],
+            observe_servers,
             keys.observe if keys is not None else tuple,
         ).setServiceParent(daemon)
         ControlServer(config.control_directory, daemon.control, reactor).setServiceParent(daemon)
+    for answering in make_answers(config, daemon.system, reactor, observe_servers):
+        answering.setServiceParent(daemon)
     if config.state_directory is not None and clock.control != "virtual":
         ClockState(config.state_directory, controller, reactor).setServiceParent(daemon)
     if config.leap_seconds_file is not None:

@@ -28,6 +28,9 @@ from ntptwist.timestamp import Monotonic
 if TYPE_CHECKING:
     from ntptwist.config.model import ServerSettings
 
+SOCKET: Final = 3
+"""The descriptor of a worker's socket; what it is told is its standard input, what it reports its standard output."""
+
 LONGEST_FEED: Final = 1 << 24
 """Octets of a message to a worker: access lists may be long."""
 

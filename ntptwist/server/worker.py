@@ -28,12 +28,18 @@ from ntptwist.kernel.confine import confine
 from ntptwist.kernel.timestamping import KernelSocket
 from ntptwist.kernel.timex import RealSystem
 from ntptwist.protocol.server import Responder
-from ntptwist.server.feed import LONGEST_FEED, REPORTED_CLIENTS, Frames, Report, frame, unpack_policy, unpack_time
+from ntptwist.server.feed import (
+    LONGEST_FEED,
+    REPORTED_CLIENTS,
+    SOCKET,
+    Frames,
+    Report,
+    frame,
+    unpack_policy,
+    unpack_time,
+)
 from ntptwist.server.ntp import NTPServer
 from ntptwist.snapshot import TimeSnapshot
-
-SOCKET: Final = 3
-"""The descriptor of the socket."""
 
 REPORT_INTERVAL: Final = 1.0
 SILENCE: Final = 64.0
@@ -180,6 +186,7 @@ class Worker(Protocol):
         self._finished = True
         if self.server is not None:
             self.server.stopService()
+        self._socket.close()
         if self._reports:
             self._tell()
             self.transport.loseConnection()  # once all is written, ``connectionLost`` follows

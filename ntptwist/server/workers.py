@@ -29,7 +29,7 @@ from ntptwist.kernel.clock import VirtualClock
 from ntptwist.kernel.timestamping import KernelSocket
 from ntptwist.log import Logger
 from ntptwist.net.port import shared_sockets
-from ntptwist.server.feed import LONGEST_REPORT, Frames, Report, frame, pack_policy, pack_time, together, total
+from ntptwist.server.feed import LONGEST_REPORT, SOCKET, Frames, Report, frame, pack_policy, pack_time, together, total
 from ntptwist.snapshot import ClientSnapshot, TimeSnapshot
 
 if TYPE_CHECKING:
@@ -52,7 +52,6 @@ PROVEN: Final = 60.0
 STOP_LIMIT: Final = 2.0
 """Seconds after which a worker that is to end is killed."""
 
-_SOCKET: Final = 3  # server.worker.SOCKET
 _COMMAND: Final = ("-P", "-m", "ntptwist.server.worker")
 _MOST_LINES: Final = 100
 _LONGEST_LINE: Final = 1000
@@ -223,7 +222,7 @@ class WorkerServer(Service):
         place.since = self._reactor.seconds()
         process = WorkerProcess(place.name)
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        descriptors = {0: "w", 1: "r", 2: "r", _SOCKET: place.socket.fileno()}
+        descriptors = {0: "w", 1: "r", 2: "r", SOCKET: place.socket.fileno()}
         try:
             self._reactor.spawnProcess(
                 process, sys.executable, [sys.executable, *_COMMAND], env=environment, childFDs=descriptors

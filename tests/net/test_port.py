@@ -408,20 +408,21 @@ def test_a_shared_address_that_can_not_be_had() -> None:
 
 def test_a_socket_is_taken_over(udp: CountingUDP, reactor: Any, turn: Turn) -> None:
     """What came in before is delivered with the stamp of its arrival, and is answered on the same socket."""
-    (kept,) = shared_sockets("127.0.0.1", 0, 1)
-    asking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    asking.sendto(b"early", kept.getsockname())
-    arrived = time.time_ns()
-    recorder = Recorder()
-    transport = udp.adopt_udp(KernelSocket(fileno=os.dup(kept.fileno())), recorder)
-    turn(reactor, lambda: recorder.received)
-    (received,) = recorder.received
-    transport.write(b"late", ("127.0.0.1", asking.getsockname()[1]))
-    answer, source = asking.recvfrom(100)
-    transport.stopListening()
-    address = kept.getsockname()
-    kept.close()
-    asking.close()
+    with kernel_stamps():
+        (kept,) = shared_sockets("127.0.0.1", 0, 1)
+        asking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        asking.sendto(b"early", kept.getsockname())
+        arrived = time.time_ns()
+        recorder = Recorder()
+        transport = udp.adopt_udp(KernelSocket(fileno=os.dup(kept.fileno())), recorder)
+        turn(reactor, lambda: recorder.received)
+        (received,) = recorder.received
+        transport.write(b"late", ("127.0.0.1", asking.getsockname()[1]))
+        answer, source = asking.recvfrom(100)
+        transport.stopListening()
+        address = kept.getsockname()
+        kept.close()
+        asking.close()
 
     assert received[0] == b"early"
     assert (answer, source) == (b"late", address)

@@ -30,6 +30,7 @@ from ntptwist.server.worker import SILENCE, FedTime, Worker
 from ntptwist.snapshot import TimeSnapshot
 from ntptwist.timestamp import NANOSECONDS, Monotonic, decode_timestamp
 from ntptwist.wire.header import Header
+from tests.kernel.stamping import kernel_stamps
 from tests.nts.pair import Pair
 
 LIMIT = 3.0
@@ -126,9 +127,10 @@ def plain() -> bytes:
 @pytest.fixture
 def working() -> Iterator[Working]:
     """Give a worker that was told nothing yet."""
-    made = Working()
-    yield made
-    made.close()
+    with kernel_stamps():
+        made = Working()
+        yield made
+        made.close()
 
 
 def test_it_answers_in_its_daemons_name(working: Working) -> None:

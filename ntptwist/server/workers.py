@@ -39,8 +39,11 @@ LOOK_INTERVAL: Final = 0.1
 SPEAK_AFTER: Final = 10
 """Looks without news after which the same is said again."""
 
-MOST_SILENT: Final = 160
-"""Looks without a report after which a worker hangs; looks, for they stand still where the daemon does."""
+MOST_SILENT: Final = 300
+"""
+Looks without a report after which a worker hangs: 30 s, since a small machine takes seconds to start one.  They are
+looks because those stand still where the daemon does.
+"""
 
 FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 30.0

@@ -87,7 +87,7 @@ def test_workers_share_the_work(lab: Lab) -> None:
     daemon = serve(lab, TO_EVERYBODY, *WORKERS)
     until(lambda: len(processes(lab)) == 2)
     askers = Askers(lab)
-    missing = askers.unanswered(askers.send(), 5.0)
+    missing = askers.unanswered(askers.send(), 10.0)
     state = daemon.wait(lambda state: state["servers"][0]["counters"]["received"] >= PORTS, 5)
     privileges = [
         line.split()[1]
@@ -111,14 +111,14 @@ def test_a_worker_that_is_killed_is_replaced(lab: Lab) -> None:
     """What comes to a dead worker's socket waits there for the next one: not one request is lost."""
     daemon = serve(lab, TO_EVERYBODY, *WORKERS)
     askers = Askers(lab)
-    first = askers.unanswered(askers.send(), 5.0)
+    first = askers.unanswered(askers.send(), 10.0)
     before = processes(lab)
     victim = min(before)
     os.kill(victim, signal.SIGKILL)
     until(lambda: victim not in processes(lab))
     missing = askers.unanswered(askers.send(), 10.0)
     after = processes(lab)
-    again = askers.unanswered(askers.send(), 5.0)
+    again = askers.unanswered(askers.send(), 10.0)
     askers.close()
     daemon.stop()
 
@@ -131,23 +131,25 @@ def test_a_worker_that_is_killed_is_replaced(lab: Lab) -> None:
 def test_workers_end_with_a_daemon_that_is_killed(lab: Lab) -> None:
     """No daemon, no workers, and the port is free again."""
     daemon = serve(lab, TO_EVERYBODY, *WORKERS)
-    until(lambda: len(processes(lab)) == 2)
+    askers = Askers(lab)
+    missing = askers.unanswered(askers.send(), 10.0)  # so all of them have come up
+    askers.close()
     parents = set(processes(lab).values())
     for parent in parents:
         os.kill(parent, signal.SIGKILL)
-    until(lambda: not processes(lab), 3.0)
+    until(lambda: not processes(lab), 5.0)
     daemon.wait_exit()
     with lab.open_socket() as sock:
         sock.bind(("127.0.0.1", 123))
 
-    assert len(parents) == 1
+    assert (missing, len(parents)) == (0, 1)
 
 
 def test_stopping_answers_what_has_come(lab: Lab) -> None:
-    """A daemon that is stopped ends in two seconds; what was in its sockets is answered."""
+    """A daemon that is stopped ends soon, and what was in its sockets is answered."""
     daemon = serve(lab, TO_EVERYBODY, *WORKERS)
     askers = Askers(lab)
-    askers.unanswered(askers.send(), 5.0)
+    askers.unanswered(askers.send(), 10.0)
     workers = processes(lab)
     for worker in workers:
         os.kill(worker, signal.SIGSTOP)
@@ -158,13 +160,13 @@ def test_stopping_answers_what_has_come(lab: Lab) -> None:
     for worker in workers:
         os.kill(worker, signal.SIGTERM)  # as systemd does: to all of a service's processes
         os.kill(worker, signal.SIGCONT)
-    missing = askers.unanswered(requests, 5.0)
+    missing = askers.unanswered(requests, 10.0)
     daemon.wait_exit()
     took = time.monotonic() - began
     askers.close()
 
     assert missing == 0
-    assert took < 2.0
+    assert took < 5.0  # 0.1 on a machine that has nothing else to do
     assert processes(lab) == {}
     assert "has ended" not in daemon.log()
 
@@ -177,7 +179,7 @@ def test_a_second_daemon_gets_no_share(lab: Lab) -> None:
     text = daemon.file.read_text().replace(str(daemon.directory), str(other))
     (other / "ntptwist.toml").write_text(text)
     with (other / "log").open("wb") as log:
-        command = [BIN / "ntptwist", "-c", other / "ntptwist.toml"]
+        command: list[str | Path] = [BIN / "ntptwist", "-c", other / "ntptwist.toml"]
         status = lab.popen(command, output=log, environment=ENVIRONMENT).wait(15)
     daemon.stop()
 

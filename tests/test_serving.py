@@ -18,7 +18,7 @@ from ntptwist.kernel.timex import RealSystem
 from ntptwist.registry import find_driver
 from ntptwist.server.workers import WorkerServer
 from ntptwist.service import Daemon, make_service
-from ntptwist.serving import EX_UNAVAILABLE, LocalTime, ServerService, make_servers
+from ntptwist.serving import EX_UNAVAILABLE, LocalTime, ServerService, make_server
 from ntptwist.sim.server import SILENT
 from ntptwist.sim.world import World
 from ntptwist.snapshot import TimeSnapshot
@@ -279,8 +279,7 @@ def test_workers_answer_where_there_are_processes() -> None:
     """With more than one worker the daemon leaves the answering to them; nothing is opened before the start."""
     world = World()
     config = loads(f"{SERVER}workers = 2\n", find_driver)
-    system: Any = built("", world).system
-    (server,) = make_servers(config, system, Processes())
+    server = make_server(config.servers[0], TimeSnapshot, world.clock, Processes())
     shown = server.observe()
 
     assert isinstance(server.server, WorkerServer)

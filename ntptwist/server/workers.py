@@ -160,6 +160,7 @@ class WorkerServer(Service):
         self._reactor = reactor
         self._nts = nts
         self._places: list[_Place] = []
+        self._past = Report().counters  # before the latest start
         self._news: tuple[object, ...] = ()
         self._quiet = 0
         self._timer: Any = None
@@ -171,6 +172,7 @@ class WorkerServer(Service):
         listen = self._settings.listen
         sockets = shared_sockets(listen.host, listen.port, self._settings.workers)
         self.port = sockets[0].getsockname()[1]
+        self._past = self.counters()
         self._places = [_Place(sock, f"worker {index} of {listen}") for index, sock in enumerate(sockets, 1)]
         super().startService()
         self._reactor.callWhenRunning(self._begin, self._places)
@@ -212,7 +214,8 @@ class WorkerServer(Service):
 
     def counters(self) -> dict[str, int]:
         """Give what all workers did."""
-        return total([counters for place in self._places for counters in (place.counters, _report(place).counters)])
+        here = (counters for place in self._places for counters in (place.counters, _report(place).counters))
+        return total([self._past, *here])
 
     def clients(self, number: int) -> list[ClientSnapshot]:
         """Give the clients that ask most, as far as a worker knows them."""

@@ -246,6 +246,21 @@ def test_stopping(serving: Serving) -> None:
         sock.bind(("127.0.0.1", serving.server.port))
 
 
+def test_starting_again(serving: Serving) -> None:
+    """A server that is stopped and started has new workers, and what it counted before."""
+    for worker in serving.running():
+        worker.report(5)
+    serving.server.stopService()
+    for worker in serving.reactor.started:
+        worker.end()
+    serving.server.startService()
+    workers = serving.running()
+    workers[-1].report(1)
+
+    assert len(workers) == 4
+    assert serving.server.counters()["received"] == 11
+
+
 def test_stopping_does_not_wait_for_ever(serving: Serving) -> None:
     """A worker that does not end is killed."""
     serving.running()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import time
@@ -185,6 +186,23 @@ def test_a_second_daemon_gets_no_share(lab: Lab) -> None:
 
     assert status == 69
     assert "can't serve time on [::]:123: Address already in use" in (other / "log").read_text()
+
+
+def test_the_number_of_workers_changes(lab: Lab) -> None:
+    """A reload makes workers of a daemon that answers itself, and the other way round."""
+    daemon = serve(lab, TO_EVERYBODY, "workers = 1")
+    answers = []
+    for number in (3, 1):
+        text = daemon.file.read_text()
+        daemon.file.write_text(re.sub("workers = .", f"workers = {number}", text))
+        done = daemon.ctl("reload")
+        assert done.returncode == 0, done.stderr
+        assert len(processes(lab)) == (number if number > 1 else 0)
+        answers.append(lab.ask(request(), "127.0.0.1", seconds=10.0))
+    daemon.stop()
+
+    assert None not in answers
+    assert "Traceback" not in daemon.log()
 
 
 def test_workers_serve_nts(lab: Lab) -> None:

@@ -18,18 +18,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.error import ProcessTerminated
-from twisted.internet.protocol import ProcessProtocol
-from twisted.python.failure import Failure
 
 from ntptwist.config.model import ServerSettings
-from ntptwist.errors import WireError
 from ntptwist.interfaces import IClock
 from ntptwist.kernel.clock import VirtualClock
 from ntptwist.kernel.timestamping import KernelSocket
 from ntptwist.log import Logger
 from ntptwist.net.port import shared_sockets
-from ntptwist.server.feed import LONGEST_REPORT, SOCKET, Frames, Report, frame, pack_policy, pack_time, together, total
+from ntptwist.server.feed import SOCKET, Report, frame, pack_policy, pack_time, together, total
+from ntptwist.server.process import WorkerProcess
 from ntptwist.snapshot import ClientSnapshot, TimeSnapshot
 
 if TYPE_CHECKING:
@@ -38,12 +35,6 @@ if TYPE_CHECKING:
 LOOK_INTERVAL: Final = 0.1
 SPEAK_AFTER: Final = 10
 """Looks without news after which the same is said again."""
-
-MOST_SILENT: Final = 300
-"""
-Looks without a report after which a worker hangs: 30 s, since a small machine takes seconds to start one.  They are
-looks because those stand still where the daemon does.
-"""
 
 FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 30.0
@@ -56,68 +47,6 @@ STOP_LIMIT: Final = 2.0
 """Seconds after which a worker that is to end is killed."""
 
 _COMMAND: Final = ("-P", "-m", "ntptwist.server.worker")
-_MOST_LINES: Final = 100
-_LONGEST_LINE: Final = 1000
-
-
-class WorkerProcess(ProcessProtocol):
-    """
-    One process, from its start to its end.
-
-    ``report`` is its latest, ``silent`` how many looks ago that was.  ``when_ended`` fires with the reason in words.
-    """
-
-    log = Logger()
-    transport: Any
-
-    def __init__(self, name: str) -> None:
-        self.report = Report()
-        self.silent = 0
-        self.when_ended: Deferred[str] = Deferred()
-        self._name = name
-        self._frames = Frames(LONGEST_REPORT)
-        self._nonsense: str | None = None
-        self._lines = 0
-
-    def outReceived(self, data: bytes) -> None:
-        """Take what it reports; one that says anything else ends here."""
-        if self._nonsense is not None:
-            return
-        try:
-            for message in self._frames.receive(data):
-                self.report = Report.unpack(message)
-                self.silent = 0
-        except WireError as error:
-            self._nonsense = error.reason
-            self.kill()
-
-    def errReceived(self, data: bytes) -> None:
-        """Log what it complains of, as far as it can be printed, and not for ever."""
-        for line in data.decode("ascii", "replace").splitlines():
-            self._lines += 1
-            if self._lines <= _MOST_LINES:
-                text = "".join(filter(str.isprintable, line[:_LONGEST_LINE]))
-                self.log.warn("{name}: {text}", name=self._name, text=text)
-
-    def processEnded(self, reason: Failure) -> None:
-        """It has ended, and all that it said has come."""
-        value = reason.value
-        number = value.signal if isinstance(value, ProcessTerminated) else None
-        words = f"signal {number}" if number else f"exit status {getattr(value, 'exitCode', 0)}"
-        self.when_ended.callback(self._nonsense or words)
-
-    def tell(self, message: bytes) -> None:
-        """Tell it something, if it listens."""
-        self.transport.write(message)
-
-    def stop(self) -> None:
-        """Let it answer what has come in, and end."""
-        self.transport.closeStdin()
-
-    def kill(self) -> None:
-        """End it at once."""
-        if self.transport.pid is not None:
-            self.transport.signalProcess("KILL")
 
 
 class _Place:
@@ -272,9 +201,7 @@ class WorkerServer(Service):
             self._quiet = 0
         self._news = news
         for process in [place.process for place in self._places if place.process is not None]:
-            process.silent += 1
-            if process.silent == MOST_SILENT:
-                process.kill()
+            process.look()
             if message:
                 process.tell(message)
 

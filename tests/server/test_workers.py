@@ -19,11 +19,11 @@ from ntptwist.net.port import shared_sockets
 from ntptwist.nts.keyset import KeySet
 from ntptwist.nts.responder import ServerProtection
 from ntptwist.server.feed import Report, frame, pack_policy, pack_time
+from ntptwist.server.process import MOST_LINES, MOST_OCTETS, MOST_SILENT, WATCH
 from ntptwist.server.workers import (
     FIRST_PAUSE,
     LONGEST_PAUSE,
     LOOK_INTERVAL,
-    MOST_SILENT,
     PROVEN,
     STOP_LIMIT,
     WorkerServer,
@@ -206,7 +206,7 @@ def test_a_worker_that_talks_nonsense(serving: Serving, said: list[str], nonsens
     assert len(said) == 1
 
 
-def test_a_worker_that_hangs(serving: Serving) -> None:
+def test_a_worker_that_hangs(serving: Serving, said: list[str]) -> None:
     """A worker that reports nothing for a while is killed and replaced; one that reports is not."""
     worker, other = serving.running()
     for _ in range(MOST_SILENT):
@@ -214,6 +214,7 @@ def test_a_worker_that_hangs(serving: Serving) -> None:
         serving.reactor.advance(LOOK_INTERVAL)
 
     assert (worker.pid, other.pid) == (None, 1234)
+    assert said[0].endswith("has ended (it hangs), the next is started in 0.1 s")
 
 
 def test_what_a_worker_complains_of(serving: Serving, said: list[str]) -> None:
@@ -226,7 +227,29 @@ def test_what_a_worker_complains_of(serving: Serving, said: list[str]) -> None:
     assert said[0] == "worker 1 of 127.0.0.1:0: one[2J\N{REPLACEMENT CHARACTER}"
     assert said[1] == "worker 1 of 127.0.0.1:0: two"
     assert len(said[2]) < 1100
-    assert len(said) == 100
+    assert len(said) == MOST_LINES
+    serving.reactor.pass_time(WATCH * LOOK_INTERVAL)
+    worker.protocol.errReceived(b"a minute later")
+    assert said[-1].endswith("a minute later")
+
+
+@pytest.mark.parametrize(
+    ("channel", "data"),
+    [("outReceived", frame(Report().pack())), ("errReceived", b"help\n")],
+    ids=["report", "complain"],
+)
+def test_a_worker_that_says_too_much(serving: Serving, said: list[str], channel: str, data: bytes) -> None:
+    """A worker can't keep its daemon busy by talking, be it the most sensible things."""
+    worker, _ = serving.running()
+    much = data * (65_536 // len(data))
+    for _ in range(MOST_OCTETS // 65_536):
+        getattr(worker.protocol, channel)(much)
+    before = worker.pid
+    for _ in range(10):
+        getattr(worker.protocol, channel)(much)
+
+    assert (before, worker.pid) == (1234, None)
+    assert said[-1].endswith("has ended (it says too much), the next is started in 0.1 s")
 
 
 def test_stopping(serving: Serving) -> None:

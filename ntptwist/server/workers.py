@@ -163,7 +163,7 @@ class WorkerServer(Service):
                 process, sys.executable, [sys.executable, *_COMMAND], env=environment, childFDs=descriptors
             )
         except OSError as error:
-            self._lost(error.strerror or str(error), place)
+            self._lost(f"can't be started: {error.strerror or error}", place)
             return
         place.process = process
         process.when_ended.addCallback(self._ended, place, process)
@@ -173,16 +173,16 @@ class WorkerServer(Service):
         place.process = None
         place.counters = total([place.counters, process.report.counters])
         if self.running:
-            self._lost(reason, place)
+            self._lost(f"has ended ({reason})", place)
 
-    def _lost(self, reason: str, place: _Place) -> None:
+    def _lost(self, what: str, place: _Place) -> None:
         """Start another one after a while."""
         if self._reactor.seconds() - place.since >= PROVEN:
             place.pause = FIRST_PAUSE
         self.log.error(
-            "{name} has ended ({reason}), the next is started in {pause:g} s",
+            "{name} {what}; the next is started in {pause:g} s",
             name=place.name,
-            reason=reason,
+            what=what,
             pause=place.pause,
         )
         place.timer = self._reactor.callLater(place.pause, self._start, place)

@@ -25,6 +25,6 @@ def test_nothing_is_left() -> None:
     lines = done.stdout.splitlines()
     state = dict(line.split(maxsplit=1) for line in lines[:-3])
 
-    assert [int(state[f"Cap{kind}:"], 16) for kind in ("Inh", "Prm", "Eff", "Amb")] == [0, 0, 0, 0]
+    assert [int(state[kind], 16) for kind in ("CapInh:", "CapPrm:", "CapEff:", "CapAmb:")] == [0, 0, 0, 0]
     assert state["NoNewPrivs:"] == "1"
     assert lines[-3:] == ["0 0", "0 0", f"{DESCRIPTORS} {DESCRIPTORS}"]

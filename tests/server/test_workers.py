@@ -180,8 +180,8 @@ def test_a_worker_that_dies_is_replaced(serving: Serving, said: list[str]) -> No
     assert set(serving.reactor.descriptors[1:]) == {serving.reactor.descriptors[1]}
     assert workers[0].pid is not None
     assert len(workers) == 13
-    assert said[0].startswith("worker 2 of 127.0.0.1:0 has ended (signal 9), the next is started in 0.1 s")
-    assert said[-1].endswith("(exit status 1), the next is started in 0.1 s")
+    assert said[0].startswith("worker 2 of 127.0.0.1:0 has ended (signal 9); the next is started in 0.1 s")
+    assert said[-1].endswith("(exit status 1); the next is started in 0.1 s")
 
 
 def test_a_process_that_can_not_be_started(serving: Serving, said: list[str]) -> None:
@@ -192,7 +192,7 @@ def test_a_process_that_can_not_be_started(serving: Serving, said: list[str]) ->
     serving.reactor.advance(FIRST_PAUSE)
 
     assert len(serving.reactor.started) == 2
-    assert said[0].endswith("has ended (Resource temporarily unavailable), the next is started in 0.1 s")
+    assert said[0].endswith("can't be started: Resource temporarily unavailable; the next is started in 0.1 s")
 
 
 @pytest.mark.parametrize("nonsense", [b"\xff\xff\xff\xff", frame({"counters": {}}), b"\0\0\0\1x"])
@@ -214,7 +214,7 @@ def test_a_worker_that_hangs(serving: Serving, said: list[str]) -> None:
         serving.reactor.advance(LOOK_INTERVAL)
 
     assert (worker.pid, other.pid) == (None, 1234)
-    assert said[0].endswith("has ended (it hangs), the next is started in 0.1 s")
+    assert said[0].endswith("has ended (it hangs); the next is started in 0.1 s")
 
 
 def test_what_a_worker_complains_of(serving: Serving, said: list[str]) -> None:
@@ -249,7 +249,7 @@ def test_a_worker_that_says_too_much(serving: Serving, said: list[str], channel:
         getattr(worker.protocol, channel)(much)
 
     assert (before, worker.pid) == (1234, None)
-    assert said[-1].endswith("has ended (it says too much), the next is started in 0.1 s")
+    assert said[-1].endswith("has ended (it says too much); the next is started in 0.1 s")
 
 
 def test_stopping(serving: Serving) -> None:

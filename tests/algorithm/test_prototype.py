@@ -42,7 +42,7 @@ def rms(values: Sequence[float]) -> float:
 def test_filter_of_a_server_is_no_worse_than_the_prototype(
     base: tuple[float, float], jitter: tuple[float, float], route: float, congestion: float, wander: float
 ) -> None:
-    """Over two thousand exchanges with steps, slews, congestion and new routes its error is larger by a tenth at most."""
+    """Over two thousand exchanges with steps, slews, congestion and new routes its error is a tenth larger at most."""
     random = Random(7)
     old, new = NtpFilter(), None
     time = integral = offset = 0.0

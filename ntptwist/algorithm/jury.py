@@ -93,7 +93,7 @@ class Judgement(NamedTuple):
         """Give the seconds over which to correct: the shortest poll interval in use, less in bursts and on pulses."""
         if measured is None or measured.is_one_way or measured.poll.in_burst:
             return SHORTEST_SLEW
-        return max(min([s.poll.interval for s in self.used if not s.is_one_way], default=0.0), SHORTEST_SLEW)
+        return max(min([s.poll.pace for s in self.used if not s.is_one_way], default=0.0), SHORTEST_SLEW)
 
     def lack(self, voting_sources: int) -> str:
         """Say in words what there is too little of to touch the clock; ``voting_sources`` are configured."""

@@ -1,31 +1,37 @@
 """
-The algorithm is the prototype's, and never worse: in its filters and as a whole in every scenario of the goals.
+The algorithm is the prototype's: filter by filter to rounding, and as a whole in every scenario.
 
-It has two hypotheses more in the bank of a server, finer noise, and an approach after the burst.
+The prototype is the one with what was learnt since (``widened``), and whether that is better than what was found is
+tested beside it.  In the same world both send the same packets at the same times; what differs are nanoseconds, to which
+the controller's clock rounds.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from random import Random
-from statistics import geometric_mean, median
+from statistics import geometric_mean
 
 import pytest
 
-from bench.prototype.filter import NtpFilter, PulseFilter
+from bench.prototype.filter import PulseFilter
 from bench.scenarios import SCENARIOS
-from bench.simulate import simulate_controller, simulate_prototype
+from bench.simulate import Result, simulate_controller, simulate_prototype
 from ntptwist.algorithm.config import PollLimits
 from ntptwist.algorithm.filter import Outcome, TwoWayFilter
 from ntptwist.algorithm.pulse import OneWayFilter
+from tests.algorithm.widened import WidenedFilter, WidenedPrototype
 
 RELATIVE = 1e-9
+ROUNDING = {"p": (2e-2, 5e-2), "p3": (2e-2, 5e-2), "s": (2e-2, 2e-2)}
+OTHERS = (6e-4, 2e-3)
+"""
+By how much, relatively, RMS errors of two runs may differ, in offset and in frequency.
 
-
-def rms(values: Sequence[float]) -> float:
-    """Give the root of the mean square."""
-    return math.sqrt(math.fsum(value * value for value in values) / len(values))
+A nanosecond is more in the microsecond of a pulse than in the jitter of a network.  In s the two look at the clock at
+different moments, so one undoes the foreign step some seconds before the other.
+"""
+ASKING = {"r1", "r2", "r3", "r4", "r5", "t3", "t4", "h", "gd", "m5"}
+"""Where at long intervals a delay may look like a longer route: the controller asks at once, the prototype waits."""
 
 
 @pytest.mark.parametrize(
@@ -39,15 +45,14 @@ def rms(values: Sequence[float]) -> float:
     ],
     ids=["lan", "asymmetric", "longer", "shorter, congested", "satellite"],
 )
-def test_filter_of_a_server_is_no_worse_than_the_prototype(
+def test_filter_of_a_server_equals_the_prototype(
     base: tuple[float, float], jitter: tuple[float, float], route: float, congestion: float, wander: float
 ) -> None:
-    """Over two thousand exchanges with steps, slews, congestion and new routes its error is a tenth larger at most."""
+    """Over two thousand exchanges with steps, slews, congestion and changes of route both beliefs are one."""
     random = Random(7)
-    old, new = NtpFilter(), None
+    old, new = WidenedFilter(), None
     time = integral = offset = 0.0
     frequency, correction = 2e-5, 0.0
-    olds, news = [], []
     for k in range(2000):
         there, back = (
             b + random.expovariate(1.0 / j) * (congestion if k % 80 > 60 else 1.0)
@@ -66,18 +71,17 @@ def test_filter_of_a_server_is_no_worse_than_the_prototype(
             old.step(0.25)
             new.shift(0.25)
             offset -= 0.25
-        olds.append(old.D - offset)
-        news.append(new.offset - offset)
+
+        assert new.offset == pytest.approx(old.D, rel=RELATIVE, abs=1e-15)
+        assert [new.frequency, new.base] == pytest.approx([old.W, old.B], rel=RELATIVE, abs=1e-18)
+        assert [new.p00, new.p11] == pytest.approx([old.p00, old.p11], rel=1e-7)
+        assert new.noise.offset_variance == pytest.approx(old.jitter2(), rel=RELATIVE)
+        assert (new.wander, new.asymmetry) == pytest.approx((old.q, old.asy))
         frequency += random.gauss(0.0, wander)
         correction = new.frequency if k % 2 else new.frequency + 1e-6
         time += 16.0
         integral += 16.0 * correction
         offset += 16.0 * (frequency - correction)
-
-    assert new is not None
-    assert rms(news[200:]) < 1.1 * rms(olds[200:])
-    assert new.asymmetry == pytest.approx(old.asy, abs=0.1 * sum(jitter))
-    assert new.noise.offset_variance == pytest.approx(old.jitter2(), rel=0.1)
 
 
 @pytest.mark.parametrize(("sigma", "spikes"), [(1e-6, False), (1e-5, True)])
@@ -99,34 +103,24 @@ def test_filter_of_pulses_equals_the_prototype(sigma: float, spikes: bool) -> No
         assert new.offset_variance == pytest.approx(old.R, rel=RELATIVE)
 
 
+def assert_alike(name: str, expected: Result, result: Result) -> None:
+    """Require that both sent the same packets, and that their errors are the same but for rounding."""
+    offset, frequency = ROUNDING.get(name, OTHERS)
+
+    assert result.rms == pytest.approx(expected.rms, rel=offset)
+    assert result.frequency == pytest.approx(expected.frequency, rel=frequency)
+    assert (expected.packets, expected.steps, expected.below) == (result.packets, result.steps, result.below)
+
+
+@pytest.mark.parametrize("limits", [PollLimits(6, 6), PollLimits(4, 4), PollLimits(1, 1), PollLimits(6, 10)], ids=str)
 @pytest.mark.parametrize("name", ["a", "b", "c", "c4", "e", "g", "l", "s", "p"])
-def test_whole_algorithm_keeps_time_as_the_prototype_does(name: str) -> None:
-    """
-    In every scenario of the goals, shortened, the RMS error is the prototype's or less, for eight packets more.
+def test_whole_algorithm_is_the_prototype(name: str, limits: PollLimits) -> None:
+    """In every scenario of the goals, shortened, the same packets are sent, and every figure is the prototype's."""
+    begin = 20000 if name == "s" else 0
+    settle, limit = {1: (300, 1500), 4: (1000, 4000), 6: (3000, 12000), 10: (5000, 20000)}[limits.maximum]
+    run = name, limits, 2, begin + limit, begin + settle
 
-    Those give all later packets other delays, so it takes three seeds and a margin to compare.
-    """
-    limits, seeds = PollLimits(6, 6), (1, 2, 3)
-    limit, settle = {"p": (2500, 500), "s": (25000, 20500)}.get(name, (12000, 3000))
-    expected = [simulate_prototype(name, limits, seed, limit, settle) for seed in seeds]
-    results = [simulate_controller(name, limits, seed, limit, settle) for seed in seeds]
-    servers = len(SCENARIOS[name].outward)
-
-    assert rms([r.rms for r in results]) < 1.25 * rms([r.rms for r in expected])
-    assert rms([r.frequency for r in results]) < 1.25 * rms([r.frequency for r in expected])
-    assert all(0 <= new.packets - old.packets <= 8 * servers for new, old in zip(results, expected, strict=True))
-
-
-@pytest.mark.parametrize("name", ["a", "e", "g"])
-def test_adaptive_polls_are_as_good_and_as_rare(name: str) -> None:
-    """With polls of 64 to 1024 s the errors are like the prototype's, for a few packets less after the approach."""
-    limits, seeds = PollLimits(6, 10), (1, 2, 3)
-    expected = [simulate_prototype(name, limits, seed, 20000, 5000) for seed in seeds]
-    results = [simulate_controller(name, limits, seed, 20000, 5000) for seed in seeds]
-    packets = sum(r.packets for r in results) / 3 - 8 * len(SCENARIOS[name].outward)
-
-    assert rms([r.rms for r in results]) < 1.4 * rms([r.rms for r in expected])
-    assert packets < 1.05 * sum(r.packets for r in expected) / 3
+    assert_alike(name, simulate_prototype(*run, kind=WidenedPrototype), simulate_controller(*run))
 
 
 def test_clock_is_right_from_the_first_second() -> None:
@@ -151,32 +145,33 @@ def test_same_seed_gives_the_same_bytes() -> None:
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("name", sorted(SCENARIOS))
 @pytest.mark.parametrize("limits", [PollLimits(6, 6), PollLimits(4, 4)], ids=str)
-def test_long_runs_keep_time_as_the_prototype_does(name: str, limits: PollLimits) -> None:
-    """
-    In every scenario, at full length and at every fixed interval, five seeds are no worse than the prototype's.
-
-    The margin is for the other delays that all packets after the approach have.
-    """
-    seeds = range(1, 6)
-    expected = geometric_mean(simulate_prototype(name, limits, seed).rms for seed in seeds)
-    result = geometric_mean(simulate_controller(name, limits, seed).rms for seed in seeds)
-
-    assert result < 1.25 * expected
+@pytest.mark.parametrize("name", sorted(SCENARIOS))
+def test_long_runs_are_the_prototypes(name: str, limits: PollLimits) -> None:
+    """So it is in every scenario, at full length and at every fixed interval."""
+    assert_alike(name, simulate_prototype(name, limits, kind=WidenedPrototype), simulate_controller(name, limits))
 
 
 @pytest.mark.nightly
+@pytest.mark.parametrize("name", sorted({*SCENARIOS} - ASKING))
+def test_long_runs_at_adaptive_polls_are_the_prototypes(name: str) -> None:
+    """So it is at adaptive polls, where no path seems to change."""
+    limits = PollLimits(6, 10)
+
+    assert_alike(name, simulate_prototype(name, limits, kind=WidenedPrototype), simulate_controller(name, limits))
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("limits", [PollLimits(6, 6), PollLimits(4, 4), PollLimits(6, 10)], ids=str)
 @pytest.mark.parametrize("name", sorted(SCENARIOS))
-def test_long_runs_at_adaptive_polls_are_no_worse_than_the_prototypes(name: str) -> None:
+def test_nothing_is_worse_than_it_was_found(name: str, limits: PollLimits) -> None:
     """
-    At adaptive polls the median of five seeds is no worse than the prototype's and 15 %.
+    In every scenario ten seeds are as good as those of the prototype as it was found, in the mean.
 
-    One poll more or less gives all later packets other delays, so single runs can't be compared.  Where routes change
-    it is better: the prototype sees that too late.
+    The packets of the approach give all later ones other delays, so it takes many seeds to compare the two.
     """
-    limits, seeds = PollLimits(6, 10), range(1, 6)
-    expected = median(simulate_prototype(name, limits, seed).rms for seed in seeds)
-    result = median(simulate_controller(name, limits, seed).rms for seed in seeds)
+    seeds = range(1, 11)
+    expected = geometric_mean(simulate_prototype(name, limits, seed).rms for seed in seeds)
+    result = geometric_mean(simulate_controller(name, limits, seed).rms for seed in seeds)
 
-    assert result < 1.15 * expected
+    assert result < 1.05 * expected

@@ -7,6 +7,7 @@ The limits are the figures that the prototype of the algorithm reached over 40,0
 from __future__ import annotations
 
 from math import inf
+from statistics import median
 
 import pytest
 
@@ -89,21 +90,26 @@ def test_one_of_four_is_wrong() -> None:
         for _ in range(400):
             daemon.run(100)
             used.add(daemon.snapshot().sources[0].estimate.selected)
-        reason = daemon.snapshot().sources[0].estimate.reason
+        said = daemon.snapshot().sources[0].estimate.reason
     statistics = world.statistics(10_000)
 
     assert used == {False}
-    assert reason.startswith(("falseticker: 99.9", "falseticker: 100 ms"))
+    assert said.startswith("falseticker: ")
+    assert float(said.split()[1]) == pytest.approx(100.0, abs=0.05)
+    assert said.endswith(" ms from the majority")
     assert statistics.rms < 1.15 * 7.6e-6
     assert statistics.steps <= 1
 
 
 def test_lost_packets() -> None:
-    """Scenario l: with 30 % of all packets lost each way the clock is still within 22 µs."""
-    world = World(1, oscillator=WANDERING, offset=-0.1)
-    world.add_server("198.51.100.1", up=Path(100e-6, 100e-6, loss=0.3))
+    """Scenario l: with 30 % of all packets lost each way the clock is still within 17.5 µs, as five seeds go."""
+    errors = []
+    for seed in range(1, 6):
+        world = World(seed, oscillator=WANDERING, offset=-0.1)
+        world.add_server("198.51.100.1", up=Path(100e-6, 100e-6, loss=0.3))
+        errors.append(kept(world, configuration()).rms)
 
-    assert kept(world, configuration()).rms < 1.25 * 17.5e-6
+    assert median(errors) < 17.5e-6
 
 
 def test_warm_days() -> None:

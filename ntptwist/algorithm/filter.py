@@ -49,16 +49,6 @@ from ntptwist.algorithm.noise import PathNoise
 from ntptwist.algorithm.route import Route
 
 _KEEP = 1.0 - 1.0 / SCORE_MEMORY
-_NEIGHBOURS = (
-    (WANDER_STEP, 1.0),
-    (WANDER_SURPRISE, 1.0),
-    (1.0 / WANDER_STEP, 1.0),
-    (1.0, SHAPE_STEP),
-    (1.0, 1.0 / SHAPE_STEP),
-    (WANDER_STEP, SHAPE_STEP),
-    (1.0 / WANDER_STEP, 1.0 / SHAPE_STEP),
-)
-"""Of wander and shape, each of the bank against its centre."""
 
 
 class Outcome(Enum):
@@ -286,20 +276,13 @@ def plausible(outward: float, homeward: float, delay: float) -> bool:
 
 
 def _spread(centre: Belief) -> list[Belief]:
-    """
-    Make the bank around a centre: each of ``_NEIGHBOURS`` beside it, within the ranges of wander and shape.
-
-    More wander, far more, less; a more Gaussian noise, a more exponential one; and both at once, since each makes up
-    for the other: a noise that is taken for more Gaussian than it is makes the offset seem to wander.
-    """
+    """Make the bank around a centre: more wander, far more, less; a more Gaussian noise, a more exponential one."""
     wander, shape = centre.wander, centre.shape
     return [
         centre,
-        *(
-            centre.under(
-                min(max(wander * faster, MINIMUM_WANDER), MAXIMUM_WANDER),
-                min(max(shape * rounder, MINIMUM_SHAPE), MAXIMUM_SHAPE),
-            )
-            for faster, rounder in _NEIGHBOURS
-        ),
+        centre.under(min(wander * WANDER_STEP, MAXIMUM_WANDER), shape),
+        centre.under(min(wander * WANDER_SURPRISE, MAXIMUM_WANDER), shape),
+        centre.under(max(wander / WANDER_STEP, MINIMUM_WANDER), shape),
+        centre.under(wander, min(shape * SHAPE_STEP, MAXIMUM_SHAPE)),
+        centre.under(wander, max(shape / SHAPE_STEP, MINIMUM_SHAPE)),
     ]

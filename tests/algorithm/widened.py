@@ -1,5 +1,5 @@
 """
-The prototype with the two things that the algorithm has learnt since: a wider bank, and an approach after the burst.
+The prototype with the two things that the algorithm has learnt since: finer noise, and an approach after the burst.
 
 All else in it is the prototype as it was found, so whoever equals this has the prototype's algebra and nothing besides.
 """
@@ -10,21 +10,13 @@ from __future__ import annotations
 import math
 
 from bench.prototype.discipline import Discipline, Host, Source
-from bench.prototype.filter import Model, NtpFilter
+from bench.prototype.filter import NtpFilter
 
 
 class WidenedFilter(NtpFilter):
-    """The prototype's filter of a server with eight hypotheses instead of six, and less Gaussian noise."""
+    """The prototype's filter of a server, whose noise may have a smaller Gaussian part."""
 
     RMIN = 0.01
-
-    def spread(self, c: Model) -> None:
-        """Put beside the six both parameters at once, up and down."""
-        super().spread(c)
-        self.ms += [
-            c.copy(min(c.q * self.QS, self.QMAX), min(c.rho * self.RS, self.RMAX)),
-            c.copy(max(c.q / self.QS, self.QMIN), max(c.rho / self.RS, self.RMIN)),
-        ]
 
 
 class WidenedPrototype(Discipline):

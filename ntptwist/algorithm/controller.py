@@ -23,7 +23,6 @@ from ntptwist.algorithm.config import (
     FIRST_FREQUENCY_SIGMA,
     KNOWN_FREQUENCY_SIGMA,
     MAXIMUM_DISTANCE,
-    NUMBERING,
     POLL_RULES,
     SLEEP_DOUBT,
     WATCH_INTERVAL,
@@ -269,32 +268,22 @@ class Controller:
         tracked.poll.counted()
         if outcome is Outcome.CONTRADICTED or tracked.wants_proof:
             tracked.poll.verify()
-        elif outcome is Outcome.AFRESH:
-            reason = "its measurements contradicted what was known of it: its filter starts afresh"
-            decisions.append(Decision(DecisionKind.RESET, reason, source=tracked.id))
-        elif outcome is Outcome.NEW_ROUTE:
-            reason = f"the route to it changed: its delay is now about {duration(tracked.delay)}"
-            decisions.append(Decision(DecisionKind.RESET, reason, source=tracked.id))
+        else:
+            decisions.extend(tracked.news(outcome))
         return not (tracked.is_pulse and outcome is Outcome.HELD_BACK)
 
     def _can_number(self, tracked: TrackedSource, period: float, monotonic: Monotonic) -> bool:
         """Tell whether it is known well enough which period a pulse belongs to."""
+        time = self._book.seconds(monotonic)
+        integral = self._book.integral(time)
         if tracked.lock is not None:
-            time = self._book.seconds(monotonic)
             by = next((source for source in self._sources.values() if source.numbers(tracked.lock)), None)
-            return tracked.number_by(by, period, time, self._book.integral(time))
+            return tracked.number_by(by, period, time, integral)
         here = self._knowledge.at(monotonic)
         asking = any(source.poll.asks_quickly and not source.is_one_way for source in self._judgement.used)
         if here is None or asking or not self._synchronized:
             return False
-        offset, variance = here.offset, here.p00
-        if tracked.filter is not None:
-            time = self._book.seconds(monotonic)
-            offset, variance = tracked.filter.at(time, self._book.integral(time))
-        if abs(offset) + 3.0 * math.sqrt(max(variance, 0.0)) < NUMBERING * period:
-            return True
-        tracked.number_again()
-        return False
+        return tracked.number_by_clock(here, period, time, integral)
 
     def _conclude(
         self, now: ClockReading, moved: int, decisions: list[Decision], measured: TrackedSource | None = None

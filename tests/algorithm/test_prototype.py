@@ -2,8 +2,8 @@
 The algorithm is the prototype's: filter by filter to rounding, and as a whole in every scenario.
 
 The prototype is the one with what was learnt since (``widened``), and whether that is better than what was found is
-tested beside it.  In the same world both send the same packets at the same times; what differs are nanoseconds, to which
-the controller's clock rounds.
+tested beside it.  In the same world both send the same packets at the same times; what differs are nanoseconds, to
+which the controller's clock rounds.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import math
 from collections.abc import Hashable
 
 from ntptwist.algorithm.book import ClockBook
-from ntptwist.algorithm.combine import Contribution
+from ntptwist.algorithm.combine import Combination, Contribution
 from ntptwist.algorithm.config import (
     FARTHEST_OFFSET,
     INTERVAL_SIGMAS,
@@ -28,6 +28,8 @@ from ntptwist.algorithm.memory import RememberedPaths
 from ntptwist.algorithm.poll import PollSchedule
 from ntptwist.algorithm.pulse import OneWayFilter
 from ntptwist.algorithm.select import Standing, Verdict
+from ntptwist.algorithm.update import Decision, DecisionKind
+from ntptwist.algorithm.words import duration
 from ntptwist.identifiers import Leap, ReferenceId, SourceId
 from ntptwist.measurement import Measurement, OneWayMeasurement, TwoWayMeasurement
 from ntptwist.snapshot import SourceEstimate
@@ -212,6 +214,16 @@ class TrackedSource:
         self.filter = OneWayFilter(m.offset, m.precision, m.period, time, integral, *known, self.near)
         return Outcome.ABSORBED
 
+    def news(self, outcome: Outcome) -> list[Decision]:
+        """Tell what people should know of a measurement that was taken."""
+        if outcome is Outcome.AFRESH:
+            reason = "its measurements contradicted what was known of it: its filter starts afresh"
+        elif outcome is Outcome.NEW_ROUTE:
+            reason = f"the route to it changed: its delay is now about {duration(self.delay)}"
+        else:
+            return []
+        return [Decision(DecisionKind.RESET, reason, source=self.id)]
+
     def numbers(self, lock: ReferenceId) -> bool:
         """Tell whether this is the source that pulses are locked to."""
         return self.is_one_way and not self.is_pulse and self.address == lock
@@ -231,6 +243,16 @@ class TrackedSource:
             self.number_again()
         self.near = offset
         return True
+
+    def number_by_clock(self, clock: Combination, period: float, time: float, integral: float) -> bool:
+        """Have the pulses numbered by what is known of the ``clock`` now; tell whether they are."""
+        offset, variance = clock.offset, clock.p00
+        if self.filter is not None:
+            offset, variance = self.filter.at(time, integral)
+        if abs(offset) + INTERVAL_SIGMAS * math.sqrt(max(variance, 0.0)) < NUMBERING * period:
+            return True
+        self.number_again()
+        return False
 
     def remember(self, remembered: RememberedPaths) -> None:
         """Put what is known of the path, if it is worth it, where it outlives this source."""

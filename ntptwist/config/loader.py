@@ -23,6 +23,7 @@ from ntptwist.config import value
 from ntptwist.config.files import LARGEST_FILE, drop_ins, read_text
 from ntptwist.config.keys import read_key_servers, read_keyset
 from ntptwist.config.lines import locate
+from ntptwist.config.listening import METRICS_PORT, WEB_PORT, read_listener
 from ntptwist.config.model import (
     ClockSettings,
     Config,
@@ -83,7 +84,6 @@ _NTPD_RS_OBSERVABILITY = (
     "ansi-colors",
     "observation-path",
     "observation-permissions",
-    "metrics-exporter-listen",
 )
 _DEFAULTS = Config()
 _POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
@@ -340,6 +340,8 @@ def _observability(table: Table) -> ObservabilitySettings:
     return ObservabilitySettings(
         log_level=table.choice("log-level", get_args(LogLevel), default.log_level),
         record=table.path("record", default.record),
+        web_listen=read_listener(table, "web-listen", WEB_PORT),
+        metrics_exporter_listen=read_listener(table, "metrics-exporter-listen", METRICS_PORT),
     )
 
 

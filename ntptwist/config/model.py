@@ -52,10 +52,17 @@ class ClockSettings:
 
 @dataclass(frozen=True, slots=True)
 class ObservabilitySettings:
-    """What the daemon tells of itself; ``record`` is the file in which it keeps what a replay needs, None for none."""
+    """
+    What the daemon tells of itself.
+
+    ``record`` is the file in which it keeps what a replay needs, ``web_listen`` where the web page is shown, and
+    ``metrics_exporter_listen`` where Prometheus finds the metrics; None: nowhere.
+    """
 
     log_level: LogLevel = "info"
     record: str | None = None
+    web_listen: HostPort | None = None
+    metrics_exporter_listen: HostPort | None = None
 
 
 @dataclass(frozen=True, slots=True)

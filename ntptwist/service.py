@@ -5,7 +5,7 @@ The composition root: the only module that knows everybody.
 virtual world::
 
     Daemon > RecordFile
-           > Observer
+           > Observer | Sampler | Latency | WebServer
            > ControlServer
            > ClockState
            > LeapSecondsFile
@@ -38,8 +38,8 @@ from ntptwist.kernel.clock import KernelClock, ObservingClock, VirtualClock, exp
 from ntptwist.kernel.timex import RealSystem
 from ntptwist.leapseconds import LeapSecondsFile
 from ntptwist.log import Logger
-from ntptwist.observe.observer import Observer
 from ntptwist.observe.record import RecordFile, RecordingController
+from ntptwist.observing import make_observers
 from ntptwist.parts import Parts
 from ntptwist.registry import find_driver
 from ntptwist.reload import Control
@@ -161,14 +161,16 @@ def make_service(
     if read is None and config.path is not None:
         read = partial(load, config.path, find_driver)
     daemon.control = Control(parts, daemon.system, reactor, read, partial(read_source, find_driver))
+    observers = make_observers(
+        config,
+        daemon.system,
+        reactor,
+        lambda: [server.observe() for server in parts.servers],
+        keys.observe if keys is not None else tuple,
+    )
+    for observer in observers:
+        observer.setServiceParent(daemon)
     if config.control_directory is not None:
-        Observer(
-            config.control_directory,
-            daemon.system,
-            reactor,
-            lambda: [server.observe() for server in parts.servers],
-            keys.observe if keys is not None else tuple,
-        ).setServiceParent(daemon)
         ControlServer(config.control_directory, daemon.control, reactor).setServiceParent(daemon)
     if config.state_directory is not None and clock.control != "virtual":
         ClockState(config.state_directory, controller, reactor).setServiceParent(daemon)

@@ -5,7 +5,8 @@ The composition root: the only module that knows everybody.
 virtual world::
 
     Daemon > RecordFile
-           > Observer | ChronycServer | ObservationServer
+           > Observer | Sampler | Latency | WebServer
+           > ChronycServer | ObservationServer
            > ControlServer
            > ClockState
            > LeapSecondsFile
@@ -39,8 +40,8 @@ from ntptwist.kernel.timex import RealSystem
 from ntptwist.leapseconds import LeapSecondsFile
 from ntptwist.log import Logger
 from ntptwist.observe.answers import make_answers
-from ntptwist.observe.observer import Observer
 from ntptwist.observe.record import RecordFile, RecordingController
+from ntptwist.observing import make_observers
 from ntptwist.parts import Parts
 from ntptwist.registry import find_driver
 from ntptwist.reload import Control
@@ -167,14 +168,16 @@ def make_service(
     def observe_servers() -> list[ServerSnapshot]:
         return [server.observe() for server in parts.servers]
 
+    observers = make_observers(
+        config,
+        daemon.system,
+        reactor,
+        observe_servers,
+        keys.observe if keys is not None else tuple,
+    )
+    for observer in observers:
+        observer.setServiceParent(daemon)
     if config.control_directory is not None:
-        Observer(
-            config.control_directory,
-            daemon.system,
-            reactor,
-            observe_servers,
-            keys.observe if keys is not None else tuple,
-        ).setServiceParent(daemon)
         ControlServer(config.control_directory, daemon.control, reactor).setServiceParent(daemon)
     for answering in make_answers(config, daemon.system, reactor, observe_servers):
         answering.setServiceParent(daemon)

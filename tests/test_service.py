@@ -50,9 +50,9 @@ def built(text: str = SOURCES, **changes: Any) -> tuple[Daemon, World]:
 
 
 def test_the_tree(tmp_path: Path) -> None:
-    """The observer starts first and stops last; spawners stand in the order of the configuration, with their modes."""
+    """Observers start first and stop last; spawners stand in the order of the configuration, with their modes."""
     daemon, _ = built(control_directory=str(tmp_path))
-    observer, control, system = list(daemon)
+    observer, _, control, system = list(daemon)
     spawners: list[Any] = list(system)
 
     assert isinstance(observer, Observer)

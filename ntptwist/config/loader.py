@@ -24,6 +24,7 @@ from ntptwist.config.answers import ALL_PERMISSIONS, chronyc_listen, socket_path
 from ntptwist.config.files import LARGEST_FILE, drop_ins, read_text
 from ntptwist.config.keys import read_key_servers, read_keyset
 from ntptwist.config.lines import locate
+from ntptwist.config.listening import METRICS_PORT, WEB_PORT, read_listener
 from ntptwist.config.model import (
     ClockSettings,
     Config,
@@ -78,12 +79,7 @@ _NTPD_RS_ALGORITHM = (
     "meddling-threshold",
 )
 _NTPD_RS_CLOCK = ("clock", "interface", "timestamp-mode")
-_NTPD_RS_OBSERVABILITY = (
-    "log-path",
-    "log-path-metrics-exporter",
-    "ansi-colors",
-    "metrics-exporter-listen",
-)
+_NTPD_RS_OBSERVABILITY = ("log-path", "log-path-metrics-exporter", "ansi-colors")
 _DEFAULTS = Config()
 _POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 _LARGEST_OFFSET = 2.0**31
@@ -350,6 +346,8 @@ def _observability(table: Table) -> ObservabilitySettings:
         ),
         chronyc_listen=table.parsed("chronyc-listen", chronyc_listen, default.chronyc_listen, None),
         mode6=table.boolean("mode6", default.mode6),
+        web_listen=read_listener(table, "web-listen", WEB_PORT),
+        metrics_exporter_listen=read_listener(table, "metrics-exporter-listen", METRICS_PORT),
     )
 
 

@@ -101,12 +101,13 @@ def test_the_tools_of_other_daemons(tmp_path: Path) -> None:
         mode6 = true
     """
     daemon, _ = built(SOURCES + text, control_directory=None)
-    (server,) = [child for child in daemon if isinstance(child, ServerService)]
+    (service,) = [child for child in daemon if isinstance(child, ServerService)]
+    server: Any = service.server
     question = bytes.fromhex("160200010000000000000000")
 
     assert [type(child) for child in daemon] == [ChronycServer, ObservationServer, System, ServerService]
-    assert server.server.responder.answer_control(question, bytes([127, 0, 0, 1]))
-    assert server.server.responder.answer_control(question, bytes([192, 0, 2, 1])) == []
+    assert server.responder.answer_control(question, bytes([127, 0, 0, 1]))
+    assert server.responder.answer_control(question, bytes([192, 0, 2, 1])) == []
 
 
 def test_nothing_happens_before_the_start() -> None:

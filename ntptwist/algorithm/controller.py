@@ -364,8 +364,7 @@ class Controller:
         if not self._synchronized:
             self._synchronized = True
             self._since = self._knowledge.corrected
-            reason = f"synchronized: {judgement.majority.agree} of {judgement.majority.of} sources agree"
-            decisions.append(Decision(DecisionKind.SYNCHRONIZED, reason))
+            decisions.append(judgement.agreement())
         return stepped
 
     def _lose(self, monotonic: Monotonic, decisions: list[Decision]) -> None:

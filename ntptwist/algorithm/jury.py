@@ -114,6 +114,11 @@ class Judgement(NamedTuple):
             for source in sorted(changed)
         ]
 
+    def agreement(self) -> Decision:
+        """Tell that the clock is synchronized from now on, and how many sources agree on that."""
+        reason = f"synchronized: {self.majority.agree} of {self.majority.of} sources agree"
+        return Decision(DecisionKind.SYNCHRONIZED, reason)
+
     def slew_interval(self, measured: TrackedSource | None) -> float:
         """Give the seconds over which to correct: the shortest poll interval in use, less in bursts and on pulses."""
         if measured is None or measured.is_one_way or measured.poll.in_burst:

@@ -218,6 +218,7 @@ class ISystem(Interface):
 
     clock: IClock = Attribute("the clock that is being kept")
     randbytes: Any = Attribute("source of random octets: ``randbytes(n) -> bytes``")
+    journal: Journal = Attribute("what was decided and what became another, numbered")
     state_directory: str | None = Attribute("where things are kept over a restart; None: nowhere")
 
     def register(
@@ -229,8 +230,8 @@ class ISystem(Interface):
     ) -> ISourceController:
         """A source begins; called by its startService.  ``options`` is what the operator says of it."""
 
-    def forget(source: SourceId) -> None:
-        """A source has ended; called by its spawner service."""
+    def forget(source: SourceId, end: SourceEnd | None = None) -> None:
+        """A source has ended, in this way; called by its spawner service."""
 
     def time() -> TimeSnapshot:
         """Give what a server may say of the time."""
@@ -314,6 +315,7 @@ if TYPE_CHECKING:
     from ntptwist.algorithm.memory import ClockMemory
     from ntptwist.algorithm.update import ControllerStatus, ControlUpdate
     from ntptwist.identifiers import ReferenceId, SourceEnd
+    from ntptwist.journal import Journal
     from ntptwist.kernel.pps import Pulse
     from ntptwist.snapshot import SourceEstimate
     from ntptwist.timestamp import ClockReading

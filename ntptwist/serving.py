@@ -133,6 +133,7 @@ class ServerService(Service):
                 )
                 for address, client in responder.clients.top(TOP_CLIENTS)
             ),
+            stratum=self.server.time().stratum,
         )
 
     def _open(self) -> None:

@@ -55,7 +55,13 @@ class TimeSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class SourceEstimate:
-    """What the algorithm thinks of one source; ``reason`` says in words why it is used or not."""
+    """
+    What the algorithm thinks of one source; ``reason`` says in words why it is used or not.
+
+    ``standing`` is the same for programs, ``why`` and ``change`` in whole sentences: why it is so, and what would
+    change it.  ``distance`` is the root distance: truth is within that of ``offset``, if the source is right.  ``skew``
+    (ppm) is how well ``frequency`` is known, ``span`` for how long it has measured without starting afresh.
+    """
 
     selected: bool = False
     reason: str = "no measurement yet"
@@ -71,11 +77,22 @@ class SourceEstimate:
     root_dispersion: float | None = None
     measurements: int = 0
     last_measurement: Monotonic | None = None
+    distance: float | None = None
+    skew: float | None = None
+    span: float | None = None
+    standing: str = "new"
+    why: str = ""
+    change: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceObservation:
-    """What a source tells of itself: who it is, and how its conversation goes; ``trouble`` is the latest trouble."""
+    """
+    What a source tells of itself: who it is, and how its conversation goes; ``trouble`` is the latest trouble.
+
+    ``drops`` counts by their reasons what was ``dropped``; ``next_poll`` is the seconds until it is asked again, None
+    where nobody asks.
+    """
 
     name: str
     address: str
@@ -87,6 +104,8 @@ class SourceObservation:
     sent: int = 0
     received: int = 0
     dropped: int = 0
+    drops: Mapping[str, int] = field(default_factory=dict)
+    next_poll: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +135,25 @@ class ServerSnapshot:
     """
     One server: its address, why it is not served (None: it is), its counters and the clients that ask most.
 
-    The counters are those of ``protocol.server.ServerCounters``.
+    The counters are those of ``protocol.server.ServerCounters``.  ``stratum`` is what it says at the moment.
     """
 
     address: str
     trouble: str | None
     counters: Mapping[str, int]
     clients: tuple[ClientSnapshot, ...] = ()
+    stratum: int = 16
+
+
+@dataclass(frozen=True, slots=True)
+class MajoritySnapshot:
+    """What most sources hold: ``agree`` of ``of`` say that the offset is from ``low`` to ``high``; ``needed`` must."""
+
+    low: float
+    high: float
+    agree: int
+    of: int
+    needed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +163,8 @@ class SystemSnapshot:
 
     ``offset`` is what is left to correct (seconds, reference minus local), ``error_bound`` the largest error that
     |offset|, dispersion and half the delay allow, ``frequency`` the correction in force (ppm), ``control`` one of
-    system, observe, virtual.
+    system, observe, virtual.  ``used`` are the selected sources, the one that gives stratum and reference id first;
+    ``majority`` is None while no source has a vote.
     """
 
     now: Timestamp
@@ -149,3 +181,5 @@ class SystemSnapshot:
     accumulated_steps: float = 0.0
     since: Timestamp | None = None
     sources: tuple[SourceSnapshot, ...] = field(default=())
+    used: tuple[SourceId, ...] = ()
+    majority: MajoritySnapshot | None = None

@@ -183,6 +183,7 @@ class Controller:
             steps=self._steering.steps,
             accumulated_steps=self._steering.accumulated,
             since=self._since,
+            majority=self._judgement.majority.snapshot(),
         )
 
     def _look(self) -> tuple[ClockReading, int, list[Decision]]:

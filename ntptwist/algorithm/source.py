@@ -27,6 +27,7 @@ from ntptwist.algorithm.filter import Outcome, TwoWayFilter, plausible
 from ntptwist.algorithm.memory import RememberedPaths
 from ntptwist.algorithm.poll import PollSchedule
 from ntptwist.algorithm.pulse import OneWayFilter
+from ntptwist.algorithm.reasons import explain
 from ntptwist.algorithm.select import Standing, Verdict
 from ntptwist.identifiers import Leap, ReferenceId, SourceId
 from ntptwist.measurement import Measurement, OneWayMeasurement, TwoWayMeasurement
@@ -41,15 +42,16 @@ class TrackedSource:
     """
     What the algorithm knows of one source.
 
-    ``heard`` is when it last measured, on the book's axis; ``delay`` the last round trip, seconds: 0 of a source that
-    ``is_one_way`` and measures without being asked.  ``period`` is that of a pulse; ``lock`` names the source that
-    numbers it, and ``near`` is where that says the first one is.
+    ``heard`` is when it last measured, on the book's axis, and ``begun`` since when its filter knows it; ``delay`` the
+    last round trip, seconds: 0 of a source that ``is_one_way`` and measures without being asked.  ``period`` is that of
+    a pulse; ``lock`` names the source that numbers it, and ``near`` is where that says the first one is.
     """
 
     __slots__ = (
         "_latest",
         "_refused",
         "address",
+        "begun",
         "delay",
         "filter",
         "heard",
@@ -81,6 +83,7 @@ class TrackedSource:
         self.filter: TwoWayFilter | OneWayFilter | None = None
         self.verdict = Verdict(Standing.NEW)
         self.heard = -math.inf
+        self.begun = -math.inf
         self.monotonic: Monotonic | None = None
         self.measurements = 0
         self.delay = 0.0
@@ -151,6 +154,7 @@ class TrackedSource:
         ``frequency`` is the correction that the oscillator is so far thought to need, and how well a new filter may
         take that as known.
         """
+        afresh = self.filter is None
         if isinstance(measurement, TwoWayMeasurement):
             outcome = self._take_exchange(measurement, book, frequency, frequency_sigma, remembered)
         else:
@@ -161,6 +165,8 @@ class TrackedSource:
             self.measurements += 1
             self.monotonic = measurement.monotonic
             self.heard = book.seconds(measurement.monotonic)
+            if afresh or outcome is Outcome.AFRESH:
+                self.begun = self.heard
         return outcome
 
     def _take_exchange(
@@ -314,13 +320,18 @@ class TrackedSource:
 
     def estimate(self, time: float, integral: float) -> SourceEstimate:
         """Give what is thought of this source now, for people."""
+        verdict = self.verdict
+        reason, standing, (why, change) = verdict.words(), verdict.standing.name.lower(), explain(verdict)
         if self.filter is None or self._latest is None:
-            return SourceEstimate(reason=self.verdict.words())
+            return SourceEstimate(reason=reason, standing=standing, why=why, change=change)
         offset, variance = self.filter.at(time, integral)
         two_way = self._latest if isinstance(self._latest, TwoWayMeasurement) else None
         return SourceEstimate(
-            selected=self.verdict.used,
-            reason=self.verdict.words(),
+            selected=verdict.used,
+            reason=reason,
+            standing=standing,
+            why=why,
+            change=change,
             offset=offset,
             uncertainty=math.sqrt(max(variance, 0.0)),
             delay=self.delay,
@@ -333,4 +344,7 @@ class TrackedSource:
             root_dispersion=self.root_dispersion,
             measurements=self.measurements,
             last_measurement=self.monotonic,
+            distance=self.distance(variance),
+            skew=math.sqrt(max(self.filter.p11, 0.0)) * 1e6,
+            span=self.heard - self.begun,
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from ntptwist.identifiers import SourceId
-from ntptwist.snapshot import TimeSnapshot
+from ntptwist.snapshot import MajoritySnapshot, TimeSnapshot
 from ntptwist.timestamp import Timestamp
 
 
@@ -75,3 +75,4 @@ class ControllerStatus:
     steps: int = 0
     accumulated_steps: float = 0.0
     since: Timestamp | None = None
+    majority: MajoritySnapshot | None = None

@@ -56,7 +56,7 @@ class NTPServer(Service, DatagramProtocol):
         self.read_at = Timestamp(0)
         self._lags: deque[int] = deque(maxlen=LAGS)
         self._clock = clock
-        self._time = time
+        self.time = time
         self._asking: bytes | None = None  # the reply whose departure its client will ask for
         self._udp = timestamped_udp(reactor)
 
@@ -85,7 +85,7 @@ class NTPServer(Service, DatagramProtocol):
         now = self._clock.read()
         transmit = Timestamp(now.local + min(self._lags, default=0))
         action = responder.judge(client, now.monotonic)
-        reply = responder.answer(data, action, received, transmit, self._time(), now.monotonic, client)
+        reply = responder.answer(data, action, received, transmit, self.time(), now.monotonic, client)
         if not isinstance(reply, Dropped):
             self.read_at = now.local
             self._asking = reply if responder.asks_interleaved(data) else None

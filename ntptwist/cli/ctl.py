@@ -18,7 +18,8 @@ import ntptwist
 from ntptwist.cli.client import EX_OK, EX_UNAVAILABLE, EX_USAGE, NoDaemonError, RequestError
 
 FAMILIES: dict[str, tuple[str, ...]] = {
-    "ntptwist.cli.tables": ("status", "sources"),
+    "ntptwist.cli.tables": ("status", "sources", "tracking", "stats"),
+    "ntptwist.cli.decisions": ("why", "events"),
     "ntptwist.cli.check": ("check-config",),
 }
 """The commands, in the order of the help, by the module that does them."""

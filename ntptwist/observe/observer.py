@@ -62,7 +62,7 @@ class Observer(LocalServer):
         journal = self._system.journal
         after, follow = request.get("after", 0), request.get("follow", False)
         if not isinstance(after, int) or not isinstance(follow, bool):
-            raise ValueError("'after' is a number, 'follow' true or false")
+            raise ValueError("'after' is a number, 'follow' true or false")  # noqa: TRY004 - this is told
         seen = journal.last
         data = [entry_data(entry) for entry in journal.after(after)]
         if not follow:
@@ -86,7 +86,7 @@ class Observer(LocalServer):
         """Give all that is known of one ``source``, with its last decisions; without it those about the clock."""
         word = request.get("source")
         if not isinstance(word, str | int | None):
-            raise ValueError("'source' is a name, an address or an id")
+            raise ValueError("'source' is a name, an address or an id")  # noqa: TRY004 - this is told
         snapshot = self._system.snapshot()
         status = status_data(snapshot, self._servers())
         if word is None:

@@ -39,6 +39,7 @@ def source_data(row: SourceSnapshot, snapshot: SystemSnapshot) -> dict[str, Any]
         "selected": known.selected,
         "reason": known.reason if seen.trouble is None else _both(known.reason, seen.trouble),
         "standing": known.standing,
+        "trouble": seen.trouble,
         "why": known.why,
         "change": known.change,
         "offset": known.offset,

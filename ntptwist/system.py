@@ -175,7 +175,8 @@ class System(MultiService):
             address=observation.address,
             spawner=spawner,
         )
-        where = f", {observation.address}" if observation.address not in ("", observation.name) else ""
+        other = observation.name if observation.mode == "pool" else observation.address
+        where = f", {other}" if observation.address not in ("", observation.name) else ""
         self._note("source", f"a new source of mode {observation.mode}{where}", source.id)
         return SourceController(self, source.id)
 

@@ -20,7 +20,10 @@ from ntptwist.cli.client import EX_OK, EX_UNAVAILABLE, EX_USAGE, NoDaemonError, 
 FAMILIES: dict[str, tuple[str, ...]] = {
     "ntptwist.cli.tables": ("status", "sources", "tracking", "stats"),
     "ntptwist.cli.decisions": ("why", "events"),
-    "ntptwist.cli.check": ("check-config",),
+    "ntptwist.cli.watch": ("watch",),
+    "ntptwist.cli.monitoring": ("waitsync", "check", "metrics"),
+    "ntptwist.cli.offline": ("check-config", "drivers"),
+    "ntptwist.cli.completion": ("completion",),
 }
 """The commands, in the order of the help, by the module that does them."""
 

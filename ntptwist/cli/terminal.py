@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 from ntptwist.observe.words import Paint, unpainted
 
-PLAIN = {ord("µ"): "u"}
+PLAIN = str.maketrans("µ▁▂▃▄▅▆▇█", "u_.-=+*#@")
 """What stands for letters that ASCII does not have."""
 
 FILE_WIDTH = 1000

@@ -2,8 +2,8 @@
 The picture of the selection: where each source says that the truth is.
 
 A source's interval is its offset plus and minus its root distance.  The clock itself is the ``|`` in the middle; what
-the majority have in common is drawn below the sources.  The scale fits what is used; what lies beyond it is an arrow at
-the edge.
+the majority have in common is drawn below the sources.  The scale fits what is used and half of what could be; what
+lies beyond it is an arrow at the edge.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ MOST_ROOM = 61
 
 def scale(status: dict[str, Any]) -> float:
     """Give the largest offset that the picture shows, seconds: a round number that fits the sources that are used."""
-    there = [row for row in status["sources"] if row["offset"] is not None]
-    chosen = [row for row in there if row["selected"]] or there
-    reach = max([abs(row["offset"]) + row["distance"] for row in chosen], default=0.0)
+    rows = [(row, abs(row["offset"]) + row["distance"]) for row in status["sources"] if row["offset"] is not None]
+    usable = sorted(far for row, far in rows if mark(row, status["used"]) in "*+-")
+    reach = max([far for row, far in rows if row["selected"]] + usable[len(usable) // 2 :][:1], default=0.0)
     if not 0.0 < reach < math.inf:
         return 1.0
     decade = 10.0 ** math.floor(math.log10(reach))

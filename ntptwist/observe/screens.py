@@ -75,18 +75,22 @@ def sources_lines(
     """Give the table of sources, one line each, cut to ``width`` columns."""
     rows = status["sources"]
     names = [label(row) for row in rows]
-    room = _wide(names)
-    lines = list(LEGEND) if legend else []
-    head = f"S {'Source':<{room}} St Poll Reach    Last      Offset        +/-      Delay  Why"
-    lines += [head[:width], "=" * min(width, len(head) + 24)]
+    longest = max([len(row["reason"]) for row in rows], default=0)
+    room, delay = _wide(names), True
+    if room + 56 + longest > width:  # what says why is worth more than the rest
+        room = min(room, max(width - 56 - longest, 22))
+        delay = room + 56 + longest <= width
+    head = f"S {'Source':<{room}} St Poll Reach    Last      Offset        +/-{'      Delay' if delay else ''}  Why"
+    lines = [*(LEGEND if legend else ()), head[:width], "=" * min(width, len(head) + max(longest - 3, 0))]
     for row, name in zip(rows, names, strict=True):
         poll = "-" if row["poll"] is None else str(row["poll"])
         stratum = "-" if row["stratum"] is None else str(row["stratum"])
         tally = mark(row, status["used"])
+        apart = f" {amount(row['delay']):>10}" if delay else ""
         line = (
             f"{tally} {name[:room]:<{room}} {stratum:>2} {poll:>4} {row['reach']:08b}"
             f" {ago(row['last_measurement']):>5}  {amount(row['offset'], sign=True):>10}"
-            f" {amount(row['uncertainty']):>10} {amount(row['delay']):>10}  {row['reason']}"[:width]
+            f" {amount(row['uncertainty']):>10}{apart}  {row['reason']}"[:width]
         )
         lines.append(paint(line, STYLES[tally]))
     if not rows:
@@ -214,9 +218,10 @@ def status_lines(status: dict[str, Any], paint: Paint = unpainted) -> list[str]:
     return [line.rstrip() for line in lines]
 
 
-def event_line(event: dict[str, Any], width: int = 1000, paint: Paint = unpainted) -> str:
-    """Give one entry of the journal."""
+def event_line(event: dict[str, Any], width: int = 1000, paint: Paint = unpainted, *, short: bool = False) -> str:
+    """Give one entry of the journal; ``short`` is without number and date."""
     about = "" if event["name"] is None else f"{event['name']}: "
-    line = f"{event['number']:>5}  {event['time'][:10]} {event['time'][11:19]}  {about}{event['reason']}"[:width]
+    when = event["time"][11:19] if short else f"{event['number']:>4}  {event['time'][:10]} {event['time'][11:19]}"
+    line = f" {when}  {about}{event['reason']}"[:width]
     style = KIND_STYLES.get(event["kind"])
     return line if style is None else paint(line, style)

@@ -8,7 +8,7 @@ from typing import Any
 
 from ntptwist.observe.intervals import room_for, source_strip, strip
 from ntptwist.observe.screens import event_line, followed, following
-from ntptwist.observe.words import STYLES, Paint, ago, amount, fold, label, lasting, mark, slow_or_fast, unpainted
+from ntptwist.observe.words import STYLES, Paint, amount, fold, label, lasting, mark, slow_or_fast, unpainted
 
 LAST_EVENTS = 10
 
@@ -29,7 +29,7 @@ def _source(source: dict[str, Any], status: dict[str, Any], width: int, paint: P
     tally = mark(source, status["used"])
     who = "not there yet" if source["id"] is None else f"source {source['id']}"
     where = "" if source["address"] in (None, source["name"]) else f", {source['address']}"
-    lines = [paint(f"{tally} {label(source)}: {source['reason']}", STYLES[tally])[: width + 20]]
+    lines = [paint(f"{tally} {label(source)}: {source['reason']}"[:width], STYLES[tally])]
     lines += [f"  {who}, mode {source['mode']}{where}", ""]
     sentences = [f"{source['why']}  {source['change']}"] if source["why"] else [f"It is {source['reason']}."]
     if source["trouble"] is not None:
@@ -82,7 +82,7 @@ def _picture(source: dict[str, Any], status: dict[str, Any], width: int) -> list
 def _figures(source: dict[str, Any]) -> list[str]:
     reach, polls = source["reach"], source["poll"]
     answered = f"{reach:08b}: {reach.bit_count()} of the last 8 polls answered"
-    due = "" if source["next_poll"] is None else f", next in {ago(max(source['next_poll'], 0.0))}"
+    due = "" if source["next_poll"] is None else f", next in {lasting(max(source['next_poll'], 0.0))}"
     facts = [("Reach", answered)]
     if polls is not None:
         facts.append(("Polls", f"each {lasting(2.0**polls)}{due}"))
@@ -94,7 +94,7 @@ def _figures(source: dict[str, Any]) -> list[str]:
             ("Root", f"delay {amount(source['root_delay'])}, dispersion {amount(source['root_dispersion'])}"),
             ("Frequency", f"{source['frequency']:+.3f} ppm +/- {source['skew']:.3f} ppm"),
             ("Stratum", f"{source['stratum']}, it follows {source['reference_id']}"),
-            ("Measured", f"{source['measurements']} times, last {ago(source['last_measurement'])} ago"),
+            ("Measured", f"{source['measurements']} times, last {lasting(source['last_measurement'])} ago"),
         ]  # fmt: skip
     if source["nts_cookies"] is not None:
         facts.append(("NTS cookies", str(source["nts_cookies"])))

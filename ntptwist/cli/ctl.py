@@ -27,6 +27,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
 }
 """The commands, in the order of the help, by the module that does them."""
 
+EX_REFUSED = 1
 EX_INTERRUPTED = 130
 """As a shell says it: 128 and the number of SIGINT."""
 
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     Run one command; returns the exit status.
 
-    Each command has its own; for all of them: 64 usage, 69 no daemon, 130 interrupted.
+    Each command has its own; for all of them: 1 refused, 64 usage, 69 no daemon, 130 interrupted.
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
     try:
@@ -60,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except (NoDaemonError, RequestError) as error:
         print(f"ntptwist-ctl: {error}", file=sys.stderr)
-        return EX_UNAVAILABLE
+        return EX_UNAVAILABLE if isinstance(error, NoDaemonError) else EX_REFUSED
     except KeyboardInterrupt:
         return EX_INTERRUPTED
     except BrokenPipeError:  # the reader, head(1) perhaps, has seen enough

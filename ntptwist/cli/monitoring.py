@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from contextlib import suppress
 from typing import Any
 
 from ntptwist.cli.client import EX_OK, NoDaemonError, ask, control_directory
@@ -22,12 +23,9 @@ _UNITS = (("ms", 1e-3), ("us", 1e-6), ("µs", 1e-6), ("ns", 1e-9), ("min", 60.0)
 
 def seconds(text: str) -> float:
     """Read a duration: ``100ms``, ``2.5 s``, ``0.1``."""
-    for unit, size in _UNITS:
-        number = text.strip().removesuffix(unit)
-        try:
-            value = float(number) * size
-        except ValueError:
-            continue
+    unit, size = next((unit, size) for unit, size in _UNITS if text.endswith(unit))
+    with suppress(ValueError):
+        value = float(text.removesuffix(unit)) * size
         if 0.0 < value < float("inf"):
             return value
     raise argparse.ArgumentTypeError(f"{text!r} is no duration such as 100ms or 2s")

@@ -15,7 +15,7 @@ def find_source(rows: Sequence[SourceSnapshot], word: str) -> SourceSnapshot:
 
     ValueError says what the word could mean, or what there is.
     """
-    exact = [row for row in rows if word in _names(row)]
+    exact = [row for row in rows if word and word in _names(row)]
     found = exact or [row for row in rows if word and any(name.startswith(word) for name in _names(row)[1:])]
     if len(found) == 1:
         return found[0]

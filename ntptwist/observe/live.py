@@ -23,7 +23,6 @@ from ntptwist.observe.words import (
     mark,
     slow_or_fast,
     unpainted,
-    utc,
 )
 
 HISTORY = 3600
@@ -81,7 +80,9 @@ class LiveView:
     def update(self, status: dict[str, Any], events: list[dict[str, Any]]) -> None:
         """Take what the daemon says now, and the entries of its journal that are new."""
         self.status, self.trouble = status, None
-        self.events = [*self.events, *events][-100:]
+        if status["last_event"] < self.last_event:  # another daemon, another journal
+            self.events = []
+        self.events = [*self.events, *events][-EVENTS:]
         if status["offset"] is not None:
             self._offsets.append(status["offset"])
             self._frequencies.append(status["frequency"])
@@ -124,6 +125,7 @@ class LiveView:
         keys = (
             " q quit   Enter, Esc back" if self.details else f" q quit   s sort: {self._order()}   up, down, Enter why"
         )
+        lines = [line if "\x1b" in line else line[:width] for line in lines]  # what is painted was cut before
         return [*lines[: height - 1], *[""] * (height - 1 - len(lines)), paint(keys[:width], "dim")]
 
     def _order(self) -> str:
@@ -140,11 +142,11 @@ class LiveView:
         bound = "" if status["error_bound"] is None else f" +/- {amount(status['error_bound'])}"
         text = (
             f" ntptwist  {self.host}   {'SYNCHRONIZED' if right else 'NOT SYNCHRONIZED'}   stratum {status['stratum']}"
-            f"   {slow_or_fast(status['offset'])}{bound}   {status['frequency']:+.3f} ppm   {utc(status['now'])}"
+            f"   {slow_or_fast(status['offset'])}{bound}   {status['frequency']:+.3f} ppm   {status['now'][11:19]} UTC"
         )
         lines = [paint(text[:width], "good" if right else "bad")]
         if self.trouble is not None:
-            lines.append(paint(f" {self.trouble}: what follows is old"[:width], "bad"))
+            lines.append(paint(f" what follows is old: {self.trouble}"[:width], "bad"))
         elif status["state"] != "synchronized":
             lines.append(f" {status['state']}"[:width])
         return lines
@@ -176,15 +178,14 @@ class LiveView:
     ) -> list[str]:
         """Give the sources, ``most`` of them: those around the one that is chosen."""
         names = max([len(label(row)) for row in rows] + [12])
-        jitter = width >= JITTER_WIDTH
+        jitter, pictured = width >= JITTER_WIDTH, width >= PICTURE_WIDTH
         taken = 56 + 10 * jitter
-        name_room = min(names, max(width - taken - LEAST_ROOM - 4, width - taken if width < PICTURE_WIDTH else 16), 40)
+        name_room = max(min(names, width - taken - (LEAST_ROOM + 4) * pictured, 40), 12)
         room, largest = room_for(width, taken + name_room + 4), scale(status)
-        pictured = width >= PICTURE_WIDTH
         apart = "    Jitter" if jitter else ""
         head = f"   {'Source':<{name_room}}     Offset       +/-     Delay{apart}  Reach    Next"
         if pictured:
-            head += f"  interval (-{amount(largest)} .. +{amount(largest)})"
+            head += f"  interval, +/- {amount(largest)}"
         lines = [head[:width]]
         chosen = next((i for i, row in enumerate(rows) if row["id"] == self.chosen), 0)
         first = max(0, min(chosen - most // 2, len(rows) - most))

@@ -55,7 +55,8 @@ class Observer(LocalServer):
         return RequestProtocol(self, self._commands)
 
     def _status(self, _: dict[str, Any]) -> Any:
-        return status_data(self._system.snapshot(), self._servers())
+        data = status_data(self._system.snapshot(), self._servers())
+        return {**data, "last_event": self._system.journal.last}
 
     def _events(self, request: dict[str, Any]) -> Any:
         """Give the entries of the journal after number ``after`` and, to ``follow``, each later one as it is made."""

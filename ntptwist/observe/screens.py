@@ -7,6 +7,7 @@ Only the standard library: the operator's tool imports this and must start in mi
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ntptwist.observe.intervals import interval_lines
@@ -61,6 +62,21 @@ LEGEND = (
 )
 
 
+SOURCE_COLUMNS: tuple[tuple[str, tuple[int, Callable[[dict[str, Any]], str]]], ...] = (
+    ("St", (2, lambda row: "-" if row["stratum"] is None else str(row["stratum"]))),
+    ("Poll", (4, lambda row: "-" if row["poll"] is None else str(row["poll"]))),
+    ("Reach", (8, lambda row: f"{row['reach']:08b}")),
+    ("Last", (5, lambda row: ago(row["last_measurement"]))),
+    ("Offset", (9, lambda row: amount(row["offset"], sign=True))),
+    ("+/-", (8, lambda row: amount(row["uncertainty"]))),
+    ("Delay", (8, lambda row: amount(row["delay"]))),
+)
+"""The columns between a source's name and its reason, with their widths."""
+
+EXPENDABLE = ("Delay", "Poll", "+/-")
+"""Columns that make way, in this order, where the reasons would be cut: why is worth more."""
+
+
 def _wide(names: list[str], most: int = 40) -> int:
     return min(max([len(name) for name in names] + [12]), most)
 
@@ -75,24 +91,24 @@ def sources_lines(
     """Give the table of sources, one line each, cut to ``width`` columns."""
     rows = status["sources"]
     names = [label(row) for row in rows]
-    longest = max([len(row["reason"]) for row in rows], default=0)
-    room, delay = _wide(names), True
-    if room + 56 + longest > width:  # what says why is worth more than the rest
-        room = min(room, max(width - 56 - longest, 22))
-        delay = room + 56 + longest <= width
-    head = f"S {'Source':<{room}} St Poll Reach    Last      Offset        +/-{'      Delay' if delay else ''}  Why"
-    lines = [*(LEGEND if legend else ()), head[:width], "=" * min(width, len(head) + max(longest - 3, 0))]
+    columns = dict(SOURCE_COLUMNS)
+    room = _wide(names)
+    reasons = max([len(row["reason"]) for row in rows] + [12])
+
+    def missing() -> int:
+        return 2 + room + sum(size + 1 for size, _ in columns.values()) + 2 + reasons - width
+
+    for name in EXPENDABLE:
+        if missing() > 0:
+            room = max(room - missing(), min(room, 22))
+        if missing() > 0:
+            del columns[name]
+    head = f"S {'Source':<{room}} " + " ".join(f"{name:>{size}}" for name, (size, _) in columns.items()) + "  Why"
+    lines = [*(LEGEND if legend else ()), head[:width], "=" * min(width, len(head) - 3 + reasons)]
     for row, name in zip(rows, names, strict=True):
-        poll = "-" if row["poll"] is None else str(row["poll"])
-        stratum = "-" if row["stratum"] is None else str(row["stratum"])
         tally = mark(row, status["used"])
-        apart = f" {amount(row['delay']):>10}" if delay else ""
-        line = (
-            f"{tally} {name[:room]:<{room}} {stratum:>2} {poll:>4} {row['reach']:08b}"
-            f" {ago(row['last_measurement']):>5}  {amount(row['offset'], sign=True):>10}"
-            f" {amount(row['uncertainty']):>10}{apart}  {row['reason']}"[:width]
-        )
-        lines.append(paint(line, STYLES[tally]))
+        cells = " ".join(f"{words(row):>{size}}" for size, words in columns.values())
+        lines.append(paint(f"{tally} {name[:room]:<{room}} {cells}  {row['reason']}"[:width], STYLES[tally]))
     if not rows:
         lines.append("no sources configured")
     return lines
@@ -132,14 +148,20 @@ def followed(status: dict[str, Any]) -> dict[str, Any] | None:
     return next((row for row in status["sources"] if status["used"][:1] == [row["id"]]), None)
 
 
+def _known(seconds: float | None) -> str:
+    return "unknown" if seconds is None else amount(seconds)
+
+
 def tracking_lines(status: dict[str, Any]) -> list[str]:
     """Give the state of the clock, with chronyc's names where the meaning is the same."""
     best = followed(status)
-    reference = status["reference_id"] if best is None else f"{status['reference_id']} ({label(best)}, {best['mode']})"
+    reference = status["reference_id"] if status["stratum"] < 16 else "none"
+    if best is not None:
+        reference += f" ({label(best)}, {best['mode']})"
     age = status["reference_age"]
     skew = "" if status["frequency_error"] is None else f" +/- {status['frequency_error']:.3f} ppm"
     wander = "unknown" if status["wander"] is None else f"{status['wander']:.2g} ppm per square root of a second"
-    offset = status["offset"]
+    offset, bound = status["offset"], status["error_bound"]
     signed = "unknown" if offset is None else f"{amount(offset, sign=True)} (the clock is {slow_or_fast(offset)})"
     steps = f", {amount(status['accumulated_steps'])} after the first" if status["accumulated_steps"] else ""
     facts = (
@@ -147,12 +169,12 @@ def tracking_lines(status: dict[str, Any]) -> list[str]:
         ("Stratum", str(status["stratum"])),
         ("Ref time", "never" if age is None else f"{utc(status['reference_time'])}, {lasting(age)} ago"),
         ("System offset", signed),
-        ("Offset std dev", amount(status["uncertainty"])),
+        ("Offset std dev", _known(status["uncertainty"])),
         ("Frequency", f"{status['frequency']:+.3f} ppm{skew}"),
         ("Wander", wander),
-        ("Root delay", amount(status["root_delay"])),
-        ("Root dispersion", amount(status["root_dispersion"])),
-        ("Error bound", f"{amount(status['error_bound'])} = |offset| + dispersion + delay / 2"),
+        ("Root delay", _known(status["root_delay"])),
+        ("Root dispersion", _known(status["root_dispersion"])),
+        ("Error bound", "unknown" if bound is None else f"{amount(bound)} = |offset| + dispersion + delay / 2"),
         ("Leap status", "not synchronized" if status["leap"] == "unsynchronized" else LEAP_WORDS[status["leap"]]),
         ("Steps", f"{status['steps']}{steps}"),
         ("State", status["state"]),
@@ -191,7 +213,8 @@ def status_lines(status: dict[str, Any], paint: Paint = unpainted) -> list[str]:
     right = status["synchronized"]
     verdict = paint(f"{'Synchronized' if right else 'Not synchronized':<20}", "good" if right else "bad")
     there = [row for row in status["sources"] if row["id"] is not None]
-    usable = [row for row in there if mark(row, status["used"]) in "*+-"]
+    count = sum(mark(row, status["used"]) in "*+-" for row in there)
+    usable = f"{count} of {len(there)} sources usable" if there else "no source yet"
     bound = "" if status["error_bound"] is None else f", certain to within {amount(status['error_bound'])}"
     spread = "" if status["frequency_error"] is None else f" +/- {status['frequency_error']:.3f} ppm"
     lines = [f"{verdict}{since:<48}ntptwist {status['version']}"]
@@ -199,7 +222,7 @@ def status_lines(status: dict[str, Any], paint: Paint = unpainted) -> list[str]:
         lines.append(f"{'State':<20}{status['state']}")
     lines += [
         f"{'Clock':<20}{slow_or_fast(status['offset']) + bound:<48}stratum {status['stratum']}",
-        f"{'Following':<20}{following(status):<48}{len(usable)} of {len(there)} sources usable",
+        f"{'Following':<20}{following(status):<48}{usable}",
         f"{'Frequency':<20}{status['frequency']:+.3f} ppm{spread}",
         f"{'Leap second':<20}{LEAP_WORDS[status['leap']]}",
     ]

@@ -70,6 +70,8 @@ class Verdict(NamedTuple):
 
     def fill(self, sentence: str) -> str:
         """Put the numbers into a sentence about this verdict."""
+        if "{" not in sentence:  # as most are: this is asked for each source that is shown
+            return sentence
         return sentence.format(
             amount=duration(self.amount), parts=self.amount * 1e6, number=self.number, of=self.of, needed=self.needed
         )

@@ -96,4 +96,5 @@ class Observer(LocalServer):
         row = find_source(snapshot.sources, str(word))
         entries = [entry for entry in self._system.journal if row.id is not None and entry.source == row.id]
         events = [entry_data(entry) for entry in entries]
-        return {"status": status, "source": source_data(row, snapshot), "events": events}
+        known = {"why": row.estimate.why, "change": row.estimate.change}
+        return {"status": status, "source": {**source_data(row, snapshot), **known}, "events": events}

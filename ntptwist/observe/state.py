@@ -40,8 +40,6 @@ def source_data(row: SourceSnapshot, snapshot: SystemSnapshot) -> dict[str, Any]
         "reason": known.reason if seen.trouble is None else _both(known.reason, seen.trouble),
         "standing": known.standing,
         "trouble": seen.trouble,
-        "why": known.why,
-        "change": known.change,
         "offset": known.offset,
         "uncertainty": known.uncertainty,
         "distance": known.distance,

@@ -3,14 +3,47 @@ The scenarios in which the clock discipline is judged.
 
 Delays are (base, jitter) each way in seconds; jitter is the mean of an exponential unless ``shape`` says otherwise.
 Wander is a random walk of frequency: every second a normal step of that size.
+
+The simulator of bench/ and the virtual world of the whole daemon (``daemon``) both take their parameters from here: the
+crystal and the paths are the same objects, and with one seed they do the same to both.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from random import Random
+
+from ntptwist.sim import network
+from ntptwist.sim.oscillator import OscillatorModel, Sine
 
 Path = tuple[float, float]
+ADDRESSES = tuple(f"198.51.100.{host}" for host in range(1, 6))
+"""Of the servers."""
+QUANTUM = 5e-5
+BURSTS = (7200, 5400, 10.0)
+"""Seconds from one to the next, seconds of each that are quiet, and how many times longer queues are in the rest."""
+
+
+def quanta(random: Random, scale: float) -> float:
+    """Draw with mean ``scale`` in whole quanta."""
+    return round(network.exponential(random, scale) / QUANTUM) * QUANTUM
+
+
+def both(random: Random, scale: float, sigma: float, queue: float) -> float:
+    """Draw many small causes of deviation ``sigma`` and a queue of mean ``queue``, ``scale`` times as large."""
+    return scale * (network.gaussian(random, sigma) + network.exponential(random, queue))
+
+
+SHAPES: dict[str, network.Shape] = {
+    "exponential": network.exponential,
+    "bursty": network.exponential,
+    "gamma": network.gamma,
+    "uniform": network.uniform,
+    "pareto": network.pareto,
+    "quanta": quanta,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +51,8 @@ class Scenario:
     """
     One clock, its oscillator and its servers; times in seconds, frequencies as fractions.
 
-    ``sine`` is (amplitude, period / 2 pi); ``step``, ``frequency_jump`` and ``wander_jump`` are (when, how much);
+    ``offset`` is local minus true time at the start, positive like a clock that runs ahead.
+    ``sine`` is (amplitude, period); ``step``, ``frequency_jump`` and ``wander_jump`` are (when, how much);
     ``routes`` are (when, outward, homeward) changes of the base delay; ``pulse`` is the noise of a pulse per second.
     """
 
@@ -40,6 +74,34 @@ class Scenario:
     shape: str = "exponential"
     frequency_jump: tuple[int, float] | None = None
     wander_jump: tuple[int, float] | None = None
+
+    def crystal(self) -> OscillatorModel:
+        """Give the oscillator under the clock."""
+        return OscillatorModel(
+            self.frequency,
+            self.wander,
+            () if self.sine is None else (Sine(*self.sine),),
+            () if self.frequency_jump is None else (self.frequency_jump,),
+            () if self.wander_jump is None else (self.wander_jump,),
+        )
+
+    def path(self, source: int, *, home: bool) -> network.Path:
+        """Give the path to a server, or from it."""
+        base, jitter = (self.homeward if home else self.outward)[source]
+        shape = SHAPES[self.shape]
+        if self.gaussian is not None:
+            # a path without jitter draws nothing, so the scale of both is one, and this holds them
+            shape, jitter = partial(both, sigma=self.gaussian, queue=jitter), 1.0
+        period, quiet, factor = BURSTS
+        bursts = range(0, self.limit, period) if self.shape == "bursty" else ()
+        return network.Path(
+            base,
+            jitter,
+            shape,
+            loss=self.loss,
+            routes=tuple((start, back if home else there) for start, there, back in self.routes),
+            congestions=tuple((start + quiet, start + period, factor) for start in bursts),
+        )
 
 
 def _one(path: Path, homeward: Path | None = None, **more: object) -> Scenario:

@@ -1,9 +1,10 @@
 """
 An event-driven simulation of one disciplined clock: oscillator, paths, servers, pulses.
 
-Two disciplines can be put into the same world with the same seeds and the same order of events: the prototype
-(``bench.prototype``) and the daemon's own controller.  True time is a float in seconds from 0; the controller's clock
-is exact in whole nanoseconds, and its axes never part but by steps.  Same seed, same bytes.
+Three disciplines can be put into the same world: the prototype (``bench.prototype``), ntpd-rs' restated
+(``ntpd_rs_clock``) and the daemon's own controller.  True time is a float in seconds from 0; the controller's clock is
+exact in whole nanoseconds, and its axes never part but by steps.  Same seed, same bytes - and the same crystal, delays,
+losses and pulses, each drawn from the same generator, as in the virtual world of the whole daemon (``daemon``).
 """
 
 from __future__ import annotations
@@ -12,39 +13,42 @@ import heapq
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from random import Random
 from typing import Protocol
 
-from bench.scenarios import SCENARIOS, Scenario
+from bench.ntpd_rs_clock import NTPDRSClock
+from bench.scenarios import ADDRESSES, SCENARIOS, Scenario
 from bench.sides import ControllerSide, PrototypeSide
 from ntptwist.algorithm.config import PollLimits, StepPolicy, SynchronizationPolicy
+from ntptwist.sim.network import Path, path_name
+from ntptwist.sim.oscillator import Oscillator as Crystal
+from ntptwist.sim.receiver import noise
+from ntptwist.sim.trace import Statistics, Trace
+from ntptwist.sim.world import ADDRESSES as OWN_ADDRESSES
 
 
 class Oscillator:
-    """The frequency error of a crystal, constant within each second, and its integral."""
+    """The crystal of a run: what it has gained (s) and its frequency error at every whole second, known beforehand."""
 
     def __init__(self, scenario: Scenario, seed: int, limit: int) -> None:
-        random = Random(f"oscillator {seed}")
-        frequency = list(accumulate((random.gauss(0.0, scenario.wander) for _ in range(limit + 1)), initial=0.0))
-        frequency = [scenario.frequency + error for error in frequency]
-        if scenario.wander_jump is not None:
-            start, wander = scenario.wander_jump
-            walk = accumulate(random.gauss(0.0, wander) for _ in frequency[start:])
-            frequency[start:] = [f + error for f, error in zip(frequency[start:], walk, strict=True)]
-        if scenario.frequency_jump is not None:
-            start, jump = scenario.frequency_jump
-            frequency[start:] = [f + jump for f in frequency[start:]]
-        if scenario.sine is not None:
-            amplitude, period = scenario.sine
-            frequency = [f + amplitude * math.sin(k / period * 2.0 * math.pi) for k, f in enumerate(frequency)]
-        self.frequency = frequency
-        self.phase = list(accumulate(frequency, initial=0.0))
+        self.phase, self.frequency = Crystal(scenario.crystal(), seed).record(0, limit + 2)
 
     def at(self, time: float) -> float:
         """Give the seconds that the free-running oscillator has gained by ``time``."""
         second = int(time)
-        return self.phase[second] + self.frequency[second] * (time - second)
+        before, after = self.phase[second : second + 2]
+        return before + (after - before) * (time - second)
+
+
+class Way:
+    """A one-way path and its random generator."""
+
+    def __init__(self, path: Path, seed: str) -> None:
+        self._path, self._random = path, Random(seed)
+
+    def delays(self, time: float) -> tuple[float, ...]:
+        """Draw the delay of a packet; none if it is lost."""
+        return self._path.copies(self._random, time)
 
 
 class Side(Protocol):
@@ -73,7 +77,7 @@ class Result:
     """
     What came of a run: RMS and largest error (s), RMS frequency error, packets, own steps above 0.1 s.
 
-    ``below`` gives the second from which the error stayed below 1 ms for 1000 s, ``recovered`` the seconds until that
+    ``below`` gives the second from which the error stayed below 1 ms for 1001 s, ``recovered`` the seconds until that
     was true after a foreign step; None where it never was.
     """
 
@@ -84,6 +88,19 @@ class Result:
     steps: int
     below: int | None
     recovered: int | None
+
+    @classmethod
+    def of(cls, figures: Statistics, recovered: int | None) -> Result:
+        """Pick from the figures of a trace."""
+        return cls(
+            rms=figures.rms,
+            largest=figures.maximum,
+            frequency=figures.frequency_rms,
+            packets=figures.packets,
+            steps=figures.steps,
+            below=figures.below_1ms,
+            recovered=recovered,
+        )
 
 
 class Simulation:
@@ -102,11 +119,17 @@ class Simulation:
         self.settle = scenario.settle if settle is None else settle
         self.oscillator = Oscillator(scenario, seed, self.limit)
         self.time, self.offset, self.mono, self.correction = 0.0, scenario.offset, 0.0, 0.0
-        self.errors: list[float] = []
-        self.frequency_errors: list[float] = []
+        self.trace = Trace()
         self.packets = self.steps = 0
-        self._random = [Random(seed * 1000 + i) for i in range(len(scenario.outward))]
-        self._pulses = Random(seed + 77)
+        self._paths = [
+            (
+                Way(scenario.path(i, home=False), path_name(seed, OWN_ADDRESSES[0], there)),
+                Way(scenario.path(i, home=True), path_name(seed, there, OWN_ADDRESSES[0])),
+            )
+            for i, there in enumerate(ADDRESSES[: len(scenario.outward)])
+        ]
+        self._random = Random(f"{seed}/polls")
+        self._pulses = noise(seed, 0.0, scenario.pulse or 0.0)
         self._events: list[tuple[float, int, str, object]] = []
         self._count = self._timer = 0
         self.side = make_side(self)
@@ -161,8 +184,8 @@ class Simulation:
             source, t1, t2 = argument
             self.side.sample(source, t1, t2, t2, self.now())
         elif kind == "pulse":
-            assert self.scenario.pulse is not None
-            self.side.pulse(self.time - self.now() + self._pulses.gauss(0.0, self.scenario.pulse))
+            _, late = next(self._pulses)
+            self.side.pulse(self.time - self.now() - late)
             self._push(self.time + 1.0, "pulse", None)
         elif kind == "timer":
             self.side.on_timer()
@@ -175,44 +198,21 @@ class Simulation:
             self._push(self.time + self.side.watch, "watch", None)
 
     def _poll(self, source: int) -> None:
-        scenario, random, time = self.scenario, self._random[source], self.time
+        scenario, time = self.scenario, self.time
         self.packets += 1
         t1 = self.now()
-        outward, homeward = (
-            self._delay(scenario.outward[source], random),
-            self._delay(scenario.homeward[source], random),
-        )
-        lost = min(random.random(), random.random()) < scenario.loss
-        for start, there, back in scenario.routes:
-            if time >= start:
-                outward += there
-                homeward += back
         interval = self.side.sent(source)
-        self._push(time + interval * (1.0 + 0.02 * (random.random() - 0.5)), "poll", source)
-        if not lost:
-            t2 = time + outward
+        self._push(time + interval * (1.0 + 0.02 * (self._random.random() - 0.5)), "poll", source)
+        outward, homeward = self._paths[source]
+        for there in outward.delays(time):
+            arrival = time + there
+            t2 = arrival
             if scenario.server_offsets:
                 t2 += scenario.server_offsets[source]
             if scenario.server_frequencies:
-                t2 += scenario.server_frequencies[source] * time
-            self._push(time + outward + homeward, "reply", (source, t1, t2))
-
-    def _delay(self, path: tuple[float, float], random: Random) -> float:
-        base, jitter = path
-        shape = self.scenario.shape
-        if self.scenario.gaussian is not None:
-            base += abs(random.gauss(0.0, 1.0) + 5.0) * self.scenario.gaussian
-        if shape == "gamma":
-            return base + random.gammavariate(3.0, jitter / 3.0)
-        if shape == "uniform":
-            return base + random.random() * 2.0 * jitter
-        if shape == "pareto":
-            return base + jitter * (random.paretovariate(1.5) - 1.0)
-        if shape == "quanta":
-            return base + round(random.expovariate(1.0) * jitter / 5e-5) * 5e-5
-        if shape == "bursty":
-            jitter *= 10.0 if int(self.time / 1800.0) % 4 == 3 else 1.0
-        return base + random.expovariate(1.0) * jitter
+                t2 += scenario.server_frequencies[source] * arrival
+            for back in homeward.delays(arrival):
+                self._push(arrival + back, "reply", (source, t1, t2))
 
     def _push(self, time: float, kind: str, argument: object) -> None:
         self._count += 1
@@ -221,12 +221,14 @@ class Simulation:
     def _advance(self, time: float) -> None:
         correction, start = self.correction, self.oscillator.at(self.time)
         pace = 1.0 + correction
-        first, last = len(self.errors), min(int(time), self.limit)
+        first, last = len(self.trace), min(int(time), self.limit)
         if last >= first:
             here = self.offset - pace * start - correction * self.time
             phase, frequency = self.oscillator.phase, self.oscillator.frequency
-            self.errors.extend([here + pace * phase[k] + correction * k for k in range(first, last + 1)])
-            self.frequency_errors.extend([f * pace + correction for f in frequency[first : last + 1]])
+            self.trace.extend(
+                [-(here + pace * phase[k] + correction * k) for k in range(first, last + 1)],
+                [f * pace + correction for f in frequency[first : last + 1]],
+            )
         elapsed = time - self.time
         gained = pace * (self.oscillator.at(time) - start) + correction * elapsed
         self.offset += gained
@@ -234,36 +236,9 @@ class Simulation:
         self.time = time
 
     def _result(self) -> Result:
-        errors, frequencies = self.errors[self.settle :], self.frequency_errors[self.settle :]
-        recovered = None
-        if self.scenario.step is not None:
-            after = self.errors[self.scenario.step[0] + 1 :]
-            late = [k for k, error in enumerate(after) if abs(error) >= 1e-3]
-            recovered = late[-1] + 2 if late else 0
-        return Result(
-            rms=_rms(errors),
-            largest=max(map(abs, errors)),
-            frequency=_rms(frequencies),
-            packets=self.packets,
-            steps=self.steps,
-            below=_settled(self.errors, 1e-3),
-            recovered=recovered,
-        )
-
-
-def _rms(values: Sequence[float]) -> float:
-    return math.sqrt(math.fsum(value * value for value in values) / len(values))
-
-
-def _settled(errors: Sequence[float], threshold: float) -> int | None:
-    """Give the second after which the error first stayed below the threshold for 1000 s."""
-    start = 0
-    for second, error in enumerate(errors):
-        if abs(error) >= threshold:
-            if second - start > 1000:
-                break
-            start = second + 1
-    return start if start < len(errors) else None
+        figures = self.trace.statistics(self.settle, None, self.packets, self.steps)
+        step = self.scenario.step
+        return Result.of(figures, None if step is None else self.trace.recovery(step[0]))
 
 
 def simulate_prototype(
@@ -280,6 +255,16 @@ def simulate_controller(
     scenario = SCENARIOS[name]
     policy = SynchronizationPolicy(voting_sources=len(scenario.outward), step_policy=StepPolicy.ALWAYS)
     return Simulation(scenario, lambda world: ControllerSide(world, limits, policy), seed, limit, settle).run()
+
+
+def simulate_ntpd_rs(
+    name: str, limits: PollLimits, seed: int = 1, limit: int | None = None, settle: int | None = None
+) -> Result:
+    """Run ntpd-rs' discipline, restated, in a scenario."""
+    scenario = SCENARIOS[name]
+    servers = len(scenario.outward)
+    agreeing = min(3, servers)
+    return Simulation(scenario, lambda world: NTPDRSClock(world, servers, limits, agreeing), seed, limit, settle).run()
 
 
 def medians(results: Sequence[Result]) -> Iterator[tuple[str, float]]:

@@ -7,7 +7,10 @@ virtual world::
     Daemon > RecordFile
            > Observer
            > ClockState
+           > LeapSecondsFile
            > System > SpawnerService > sources
+           > KeyServing > KeyRotation | KeyFollower
+                        > KeyServerService
            > ServerService
 """
 
@@ -18,7 +21,7 @@ import sys
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import MultiService
 
@@ -30,6 +33,7 @@ from ntptwist.interfaces import IClock, IClockController, ISourceDriver
 from ntptwist.kernel.addresses import local_addresses
 from ntptwist.kernel.clock import KernelClock, ObservingClock, VirtualClock, explain
 from ntptwist.kernel.timex import RealSystem
+from ntptwist.leapseconds import LeapSecondsFile
 from ntptwist.log import Logger
 from ntptwist.observe.observer import Observer
 from ntptwist.observe.record import RecordFile, RecordingController
@@ -38,6 +42,9 @@ from ntptwist.serving import make_servers
 from ntptwist.spawners.service import SpawnerService
 from ntptwist.state import ClockState
 from ntptwist.system import System
+
+if TYPE_CHECKING:
+    from ntptwist.keyserving import KeyServing
 
 EX_SOFTWARE = 70
 """sysexits(3): the clock can't be steered, or must not be."""
@@ -126,18 +133,39 @@ def make_service(
         return frozenset(map(_reference_id, own_addresses()))
 
     daemon.system = System(reactor, clock, controller, randbytes, own_ids, daemon.fail, config.state_directory)
-    servers = make_servers(config, daemon.system, reactor)
+    keys = _make_key_serving(config, clock, randbytes, reactor)
+    servers = make_servers(config, daemon.system, reactor, keys.protection if keys is not None else None)
     if config.control_directory is not None:
         Observer(
-            config.control_directory, daemon.system, reactor, lambda: [server.observe() for server in servers]
+            config.control_directory,
+            daemon.system,
+            reactor,
+            lambda: [server.observe() for server in servers],
+            keys.observe if keys is not None else tuple,
         ).setServiceParent(daemon)
     if config.state_directory is not None and clock.control != "virtual":
         ClockState(config.state_directory, controller, reactor).setServiceParent(daemon)
+    if config.leap_seconds_file is not None:
+        leaps = LeapSecondsFile(config.leap_seconds_file, controller, daemon.system, reactor)
+        leaps.setServiceParent(daemon)
     daemon.system.setServiceParent(daemon)
     for entry in config.sources:
         driver = find_driver(entry.mode)
         spawner = driver.spawner(entry.configuration, daemon.system, reactor)
         SpawnerService(spawner, daemon.system, reactor, entry.mode).setServiceParent(daemon.system)
+    if keys is not None:
+        keys.setServiceParent(daemon)
     for server in servers:
         server.setServiceParent(daemon)  # the last, so the first to be stopped
     return daemon
+
+
+def _make_key_serving(
+    config: Config, clock: IClock, randbytes: Callable[[int], bytes], reactor: Any
+) -> KeyServing | None:
+    """Make what serves NTS, where it is configured: TLS and ciphers are loaded only then."""
+    if config.keyset is None:
+        return None
+    from ntptwist.keyserving import KeyServing
+
+    return KeyServing(config, clock, randbytes, reactor)

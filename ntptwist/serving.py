@@ -77,17 +77,19 @@ class LocalTime:
         return self._own
 
 
-class ServerService(Service):
+class PortService(Service):
     """
     Keeps one server on its address.
 
     A port that is taken costs one line on standard error and exit status 69 or, with ``retries``, one line in the log
-    and another try each second.  ``trouble`` is why it is not served at the moment.
+    and another try each second.  ``trouble`` is why it is not served at the moment.  ``server`` is a service whose
+    ``startService`` raises OSError, or ValueError where something else than the address keeps it from serving.
     """
 
     log = Logger()
+    serves = "time"
 
-    def __init__(self, server: NTPServer, listen: str, reactor: Any, *, retries: bool) -> None:
+    def __init__(self, server: Any, listen: str, reactor: Any, *, retries: bool) -> None:
         self.server = server
         self.listen = listen
         self.trouble: str | None = None
@@ -114,6 +116,36 @@ class ServerService(Service):
             self._retry = None
         return self.server.stopService() if self.server.running else None
 
+    def _open(self) -> None:
+        self._retry = None
+        try:
+            self.server.startService()
+        except (OSError, ValueError) as error:
+            self._fail((error.strerror if isinstance(error, OSError) else None) or str(error))
+        else:
+            self.log.info("serving {what} on {listen}", what=self.serves, listen=self.listen)
+            self.trouble = None
+
+    def _fail(self, reason: str) -> None:
+        if not self._retries:
+            print(f"ntptwist: can't serve {self.serves} on {self.listen}: {reason}", file=sys.stderr)
+            raise SystemExit(EX_UNAVAILABLE)
+        if self.trouble != reason:
+            self.log.error(
+                "can't serve {what} on {listen}, tried again each second: {reason}",
+                what=self.serves,
+                listen=self.listen,
+                reason=reason,
+            )
+        self.trouble = reason
+        self._retry = self._reactor.callLater(RETRY_INTERVAL, self._open)
+
+
+class ServerService(PortService):
+    """Keeps a server of time on its address."""
+
+    server: NTPServer
+
     def observe(self) -> ServerSnapshot:
         """Give what there is to show."""
         responder = self.server.responder
@@ -135,27 +167,6 @@ class ServerService(Service):
             ),
             stratum=self.server.time().stratum,
         )
-
-    def _open(self) -> None:
-        self._retry = None
-        try:
-            self.server.startService()
-        except OSError as error:
-            self._fail(error.strerror or str(error))
-        else:
-            self.log.info("serving time on {listen}", listen=self.listen)
-            self.trouble = None
-
-    def _fail(self, reason: str) -> None:
-        if not self._retries:
-            print(f"ntptwist: can't serve time on {self.listen}: {reason}", file=sys.stderr)
-            raise SystemExit(EX_UNAVAILABLE)
-        if self.trouble != reason:
-            self.log.error(
-                "can't serve time on {listen}, tried again each second: {reason}", listen=self.listen, reason=reason
-            )
-        self.trouble = reason
-        self._retry = self._reactor.callLater(RETRY_INTERVAL, self._open)
 
 
 def make_servers(

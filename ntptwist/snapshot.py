@@ -47,7 +47,13 @@ class TimeSnapshot:
         return self.leap is not Leap.UNSYNCHRONIZED
 
     def root_dispersion(self, monotonic: Monotonic) -> float:
-        """Give the root dispersion at a later time, in seconds, at most 16."""
+        """
+        Give the root dispersion at a later time, in seconds, at most 16.
+
+        One standard deviation of our own is in it, as RFC 5905 (section 11.2) adds the system jitter and other servers
+        do: clients square it to weigh us by, and those who chain servers add their own.  Three of them are in the
+        ``error_bound`` that operators and the kernel are told.
+        """
         d = max(monotonic - self.monotonic, 0) / NANOSECONDS
         variance = self.base + d * (2 * self.linear + d * (self.quadratic + d * self.wander / 3))
         return min(self.dispersion + math.sqrt(max(variance, 0.0)), MAXIMUM_DISPERSION)
@@ -157,14 +163,27 @@ class MajoritySnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyServerSnapshot:
+    """
+    One key exchange server: its address, why it is not served (None: it is), and how its connections ended.
+
+    The keys of ``outcomes`` are the names of ``ntske.server.Outcome`` in lower case.
+    """
+
+    address: str
+    trouble: str | None
+    outcomes: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class SystemSnapshot:
     """
     The state of the daemon at one moment.
 
-    ``offset`` is what is left to correct (seconds, reference minus local), ``error_bound`` the largest error that
-    |offset|, dispersion and half the delay allow, ``frequency`` the correction in force (ppm), ``control`` one of
-    system, observe, virtual.  ``used`` are the selected sources, the one that gives stratum and reference id first;
-    ``majority`` is None while no source has a vote.
+    ``offset`` is what is left to correct (seconds, reference minus local), ``error_bound`` the largest error: |offset|,
+    three standard deviations, and what dispersion and half the delay of the sources may hide, ``frequency`` the
+    correction in force (ppm), ``control`` one of system, observe, virtual.  ``used`` are the selected sources, the one
+    that gives stratum and reference id first; ``majority`` is None while no source has a vote.
     """
 
     now: Timestamp

@@ -26,7 +26,7 @@ from ntptwist.interfaces import IClock, IClockController, ISource, ISourceContro
 from ntptwist.journal import Journal
 from ntptwist.log import Logger
 from ntptwist.measurement import Measurement
-from ntptwist.snapshot import SourceEstimate, SourceSnapshot, SystemSnapshot, TimeSnapshot
+from ntptwist.snapshot import MAXIMUM_DISPERSION, SourceEstimate, SourceSnapshot, SystemSnapshot, TimeSnapshot
 
 ADDRESS_INTERVAL = 60.0
 """Seconds between two looks at this host's own addresses."""
@@ -113,6 +113,7 @@ class System(MultiService):
         self._spawner_ids = count(1)
         self._time = TimeSnapshot()
         self._timer: Any = None
+        self._tai: int | None = None
 
     # service
 
@@ -318,15 +319,23 @@ class System(MultiService):
             self.log.info("{about}: {reason}", about=name, reason=estimate.reason)
 
     def _tell_kernel(self) -> None:
-        """Keep STA_UNSYNC, the leap flags, esterror and maxerror true."""
+        """Keep STA_UNSYNC, the leap flags, esterror, maxerror and TAI - UTC true."""
         if not self.clock.steerable:
             return
         time = self._time
         leap = time.leap
-        if leap in _LEAP_SECONDS and not ends_month(self.clock.read().local):
+        local = self.clock.read().local
+        if leap in _LEAP_SECONDS and not ends_month(local):
             leap = Leap.NONE  # a kernel that is told would make it at the end of this very day
-        distance = time.root_delay / 2.0 + time.root_dispersion(time.monotonic)
-        self.clock.set_status(leap, math.sqrt(max(time.base, 0.0)), distance)
+        bound = self.controller.status().error_bound
+        self.clock.set_status(leap, math.sqrt(max(time.base, 0.0)), MAXIMUM_DISPERSION if bound is None else bound)
+        table = self.controller.leap_table
+        if table is None or not time.synchronized:
+            return
+        tai = table.tai(local)
+        if tai is not None and tai != self._tai:  # the kernel itself counts the leap second that it makes
+            self._tai = tai
+            self.clock.set_tai_offset(tai)
 
     def _schedule(self, seconds: float) -> None:
         if self._timer is not None and self._timer.active():

@@ -16,6 +16,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from ntptwist.algorithm.config import PollLimits, SelectionOptions
+from ntptwist.algorithm.leap import LeapSecond, LeapTable
 from ntptwist.algorithm.memory import ClockMemory
 from ntptwist.algorithm.update import ControllerStatus, ControlUpdate, Decision, DecisionKind
 from ntptwist.errors import ClockError
@@ -49,6 +50,7 @@ class StubClock:
 
     def __init__(self) -> None:
         self.statuses: list[tuple[Leap, float, float]] = []
+        self.tai_offsets: list[int] = []
         self.local = Timestamp(1_000)
         self.refusal: ClockError | None = None
 
@@ -62,6 +64,10 @@ class StubClock:
             raise self.refusal
         self.statuses.append((leap, estimated_error, maximum_error))
 
+    def set_tai_offset(self, seconds: int) -> None:
+        """Note TAI - UTC."""
+        self.tai_offsets.append(seconds)
+
 
 @implementer(IClockController)
 class StubController:
@@ -69,6 +75,7 @@ class StubController:
 
     def __init__(self) -> None:
         self.own_addresses: frozenset[ReferenceId] = frozenset()
+        self.leap_table: LeapTable | None = None
         self.calls: list[tuple[Any, ...]] = []
         self.update = IDLE
         self.state = ControllerStatus(synchronized=False, state="waiting")
@@ -381,15 +388,39 @@ def test_the_kernel_hears_of_a_leap_second_on_the_last_day(bench: Bench) -> None
 
 
 def test_the_kernel_is_told_after_every_change(bench: Bench) -> None:
-    """Leap indicator and both errors are the ones that hold; the largest is the root distance, or 16 s."""
+    """Leap indicator and both errors are the ones that hold; the largest is the error bound, 16 s without one."""
     _, controller = bench.source(1)
     time = TimeSnapshot(leap=Leap.INSERT, stratum=2, root_delay=0.25, dispersion=0.5, base=2.0**-20)
     bench.controller.update = replace(IDLE, time=time)
+    bench.controller.state = ControllerStatus(synchronized=True, state="synchronized", error_bound=0.75)
     bench.clock.local = LAST_OF_JUNE
     controller.measured(MEASUREMENT)
 
     assert bench.clock.statuses[0] == (Leap.UNSYNCHRONIZED, 0.0, 16.0)
-    assert bench.clock.statuses[-1] == (Leap.INSERT, 2.0**-10, 0.625 + 2.0**-10)
+    assert bench.clock.statuses[-1] == (Leap.INSERT, 2.0**-10, 0.75)
+
+
+def test_the_kernel_hears_of_tai_once_the_clock_is_right(bench: Bench) -> None:
+    """TAI - UTC comes from the list of leap seconds, is told when it changes, and not while it is not known."""
+    _, controller = bench.source(1)
+    told = []
+    leap = LAST_OF_JUNE // 10**9 + 86400
+    for table, known, days in (
+        (None, True, 0),
+        (LeapTable((LeapSecond(0, 10), LeapSecond(leap, 11)), leap + 10 * 86400), False, 0),
+        (LeapTable((LeapSecond(0, 10), LeapSecond(leap, 11)), leap + 10 * 86400), True, 0),
+        (LeapTable((LeapSecond(0, 10), LeapSecond(leap, 11)), leap + 10 * 86400), True, 0),
+        (LeapTable((LeapSecond(0, 10), LeapSecond(leap, 11)), leap + 10 * 86400), True, 1),
+        (LeapTable((LeapSecond(0, 10), LeapSecond(leap, 11)), leap + 10 * 86400), True, 20),
+    ):
+        bench.controller.leap_table = table
+        bench.controller.update = replace(IDLE, time=TimeSnapshot(leap=Leap.NONE if known else Leap.UNSYNCHRONIZED))
+        bench.clock.local = Timestamp(LAST_OF_JUNE + days * 86400 * 10**9)
+        controller.measured(MEASUREMENT)
+        told.append(bench.clock.tai_offsets[-1:])
+
+    assert told == [[], [], [10], [10], [11], [11]]
+    assert bench.clock.tai_offsets == [10, 11]
 
 
 def test_the_kernel_is_not_told_what_it_knows(bench: Bench) -> None:

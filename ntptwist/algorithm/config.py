@@ -100,6 +100,11 @@ ONE_SIDED_SIGMAS = 4.0
 ONE_SIDED_NOISE = 0.5
 """From which difference of both paths on a change counts as one-sided: standard deviations of the offset, plus this
 share of the noise.  With it a path that becomes 1 ms longer moves the clock by 14 us, without by 398."""
+FADING_SIGMAS = 3.0
+FADING_VOTERS = 3
+FADING = 0.125
+"""An asymmetry that was learnt fades at each exchange by this share of what the others contradict of it: where at least
+three sources agree (of two nobody knows which is right), and the others are away by so many standard deviations."""
 CONTRADICTIONS = 3
 """So many exchanges in a row that no delay can explain mean that the server was stepped: the filter starts afresh."""
 CONTRADICTION_SIGMAS = 8.0
@@ -151,7 +156,7 @@ INTERVAL_SIGMAS = 3.0
 sigma in simulation) truth is inside."""
 MAXIMUM_DISTANCE = 1.5
 """Seconds; MAXDIST of RFC 5905, figure 27.  A source beyond it is not used, and a clock that nobody has confirmed for
-so long that its own distance is beyond it is no longer served: clients would refuse it anyway."""
+so long that its own distance, as clients see it, is beyond it is no longer served: they would refuse it anyway."""
 DRIFT_SIGMAS = 6.0
 DRIFT_FLOOR = 5e-7
 """A source whose frequency is so many standard deviations, and this much besides, from the median of those that agree

@@ -13,6 +13,7 @@ long that its root distance passes 1.5 s it is unsynchronized again.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from zope.interface import implementer
 
@@ -33,6 +34,7 @@ from ntptwist.algorithm.config import (
 from ntptwist.algorithm.filter import Outcome
 from ntptwist.algorithm.jury import Judgement, judge
 from ntptwist.algorithm.knowledge import ClockKnowledge
+from ntptwist.algorithm.leap import LeapTable
 from ntptwist.algorithm.memory import ClockMemory, RememberedPaths
 from ntptwist.algorithm.select import NO_MAJORITY
 from ntptwist.algorithm.source import TrackedSource
@@ -80,6 +82,15 @@ class Controller:
         self._quiet_until: float | None = None  # until then no source falls silent; None: not looked up yet
         self._snapshot = TimeSnapshot()
 
+    @property
+    def leap_table(self) -> LeapTable | None:
+        """The list of leap seconds, which has a vote."""
+        return self.policy.leap_table
+
+    @leap_table.setter
+    def leap_table(self, table: LeapTable | None) -> None:
+        self.policy = replace(self.policy, leap_table=table)
+
     def restore(self, memory: ClockMemory) -> None:
         """Go on with what was known before a restart; called once, before all else, and applied by ``timer``."""
         now = self._clock.read()
@@ -122,8 +133,7 @@ class Controller:
         ended = self._sources.pop(source, None)
         if ended is not None:
             ended.remember(self._remembered)
-        now, moved, decisions = self._look()
-        return self._conclude(now, moved, decisions)
+        return self._conclude(*self._look())
 
     def next_poll(self, source: SourceId) -> float:
         """A request is being sent: give the seconds until the next one (without jitter)."""
@@ -140,9 +150,8 @@ class Controller:
         """Take a measurement; one of a source that is not known any more is ignored."""
         now, moved, decisions = self._look()
         tracked = self._sources.get(source)
-        if tracked is None or not self._take(tracked, measurement, now, decisions):
-            return self._conclude(now, moved, decisions)
-        return self._conclude(now, moved, decisions, tracked)
+        fresh = tracked if tracked is not None and self._take(tracked, measurement, now, decisions) else None
+        return self._conclude(now, moved, decisions, fresh)
 
     def timer(self) -> ControlUpdate:
         """The time that the last ControlUpdate asked for has come; coming early or late does no harm."""
@@ -177,7 +186,7 @@ class Controller:
             state=self._state(now.monotonic),
             used=tuple(source.id for source in self._judgement.used),
             offset=here.offset if here is not None else None,
-            error_bound=self._knowledge.distance(now.monotonic) if here is not None else None,
+            error_bound=self._knowledge.bound(now.monotonic) if here is not None else None,
             frequency=self._book.rate * 1e6,
             frequency_error=math.sqrt(here.p11) * 1e6 if here is not None else None,
             steps=self._steering.steps,
@@ -310,9 +319,10 @@ class Controller:
             synchronized=self._synchronized,
         )
         if judgement.used != before:
-            self._tell_selection({source.id for source in before}, decisions)
+            decisions.extend(judgement.news(before, self._sources))
         if measured is not None and judgement.voters and not measured.is_one_way and not measured.poll.in_burst:
             judgement.adapt(measured, time, integral, POLL_RULES[self.policy.profile])
+            judgement.fade(measured, time, integral)
         if judgement.combined is not None:
             announced = self._knowledge.learn(judgement, now.monotonic, self.policy.listed_leap(now.local))
             if announced is not None:
@@ -323,14 +333,6 @@ class Controller:
         self._snapshot = self._knowledge.snapshot(now.monotonic, synchronized=self._synchronized)
         self._quiet_until = None
         return ControlUpdate(self._snapshot, self._next_update(now.monotonic), moved, tuple(decisions))
-
-    def _tell_selection(self, before: set[SourceId], decisions: list[Decision]) -> None:
-        used = {source.id for source in self._judgement.used}
-        decisions.extend(
-            Decision(DecisionKind.SELECTION, self._sources[source].verdict.words(), source=source)
-            for source in sorted(used ^ before)
-            if source in self._sources
-        )
 
     def _correct(
         self, judgement: Judgement, now: ClockReading, measured: TrackedSource | None, decisions: list[Decision]
@@ -359,8 +361,7 @@ class Controller:
         if not self._synchronized:
             self._synchronized = True
             self._since = self._knowledge.corrected
-            majority = judgement.majority
-            reason = f"synchronized: {majority.agree} of {majority.of} sources agree"
+            reason = f"synchronized: {judgement.majority.agree} of {judgement.majority.of} sources agree"
             decisions.append(Decision(DecisionKind.SYNCHRONIZED, reason))
         return stepped
 
@@ -369,7 +370,7 @@ class Controller:
         self._synchronized = False
         self._since = None
         self._steering.allow_steps(None)
-        distance = duration(self._knowledge.distance(monotonic))
+        distance = duration(self._knowledge.bound(monotonic))
         unconfirmed = self._knowledge.unconfirmed(monotonic)
         reason = f"nobody has confirmed the clock for {unconfirmed} s: it may be {distance} from the truth"
         decisions.append(Decision(DecisionKind.UNSYNCHRONIZED, reason))

@@ -21,6 +21,7 @@ from ntptwist.algorithm.config import (
     CONTRADICTION_SIGMAS,
     CONTRADICTIONS,
     EARLIEST_DELAY,
+    FADING,
     FARTHEST_OFFSET,
     FIRST_DELAY,
     FIRST_FREQUENCY_SIGMA,
@@ -150,6 +151,17 @@ class TwoWayFilter(Estimate):
         for belief in self._bank:
             belief.offset -= seconds
         self.offset -= seconds
+
+    def fade(self, ahead: float) -> None:
+        """
+        Take back a share of the asymmetry that was learnt: the offset is ``ahead`` of what others say, seconds.
+
+        It only ever becomes smaller, down to none: an asymmetry that nothing has shown can't be told from an offset.
+        """
+        learnt = self.asymmetry
+        back = min(max(-FADING * ahead, min(learnt, 0.0)), max(learnt, 0.0))
+        self.asymmetry -= back
+        self.shift(-back)
 
     def doubt(self, sigma: float) -> None:
         """The local clock may have moved by something of standard deviation ``sigma``."""

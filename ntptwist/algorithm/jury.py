@@ -8,15 +8,17 @@ that every source carries.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Container, Iterable, Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
-from ntptwist.algorithm.combine import Combination, Contribution, combine
+from ntptwist.algorithm.combine import Combination, Contribution, combine, disagreement
 from ntptwist.algorithm.config import (
     ASYMMETRY,
     BESIDE_PULSES,
     DRIFT_VOTERS,
+    FADING_SIGMAS,
+    FADING_VOTERS,
     INTERVAL_SIGMAS,
     MAXIMUM_DISTANCE,
     SHORTEST_SLEW,
@@ -25,7 +27,8 @@ from ntptwist.algorithm.config import (
 )
 from ntptwist.algorithm.select import Interval, Majority, Standing, Verdict, find_drifting, find_majority
 from ntptwist.algorithm.source import TrackedSource
-from ntptwist.identifiers import ReferenceId
+from ntptwist.algorithm.update import Decision, DecisionKind
+from ntptwist.identifiers import ReferenceId, SourceId
 
 MAXIMUM_STRATUM = 16
 """MAXSTRAT of RFC 5905: what an unsynchronized server says."""
@@ -68,6 +71,23 @@ class Judgement(NamedTuple):
             known = combine([voter.contribution() for voter in self.voters], time, integral)
         covariance = (known.p00, known.p01, known.p11)
         source.poll.adapt(covariance, known.wander, source.sample_variance, rule, used=source in self.voters)
+
+    def fade(self, source: TrackedSource, time: float, integral: float) -> None:
+        """Have a source that has just answered forget what it learnt of its route where the others contradict it."""
+        if not source.asymmetry or source not in self.voters or len(self.voters) < FADING_VOTERS:
+            return
+        others = [voter.contribution() for voter in self.voters if voter is not source]
+        ahead, variance = disagreement(source.contribution(), others, time, integral)
+        if ahead * ahead > FADING_SIGMAS * FADING_SIGMAS * variance:
+            source.fade(ahead)
+
+    def news(self, before: Iterable[TrackedSource], known: Container[SourceId]) -> list[Decision]:
+        """Tell which sources are used that were not ``before``, and the other way round; those still ``known``."""
+        changed = {source.id: source for source in {*self.used} ^ {*before} if source.id in known}
+        return [
+            Decision(DecisionKind.SELECTION, changed[source].verdict.words(), source=source)
+            for source in sorted(changed)
+        ]
 
     def slew_interval(self, measured: TrackedSource | None) -> float:
         """Give the seconds over which to correct: the shortest poll interval in use, less in bursts and on pulses."""

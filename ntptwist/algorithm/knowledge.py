@@ -104,12 +104,17 @@ class ClockKnowledge:
         return self._combination.at(time, self._book.integral(time))
 
     def distance(self, monotonic: Monotonic) -> float:
-        """Give how far the clock may be from the truth: our own root distance, seconds."""
+        """Give our own root distance as clients compute it from what is served, seconds: one standard deviation."""
         here = self.at(monotonic)
         if here is None:
             return MAXIMUM_DISPERSION
         reference = self._reference
         return reference.root_delay / 2.0 + reference.root_dispersion + abs(here.offset) + math.sqrt(here.p00)
+
+    def bound(self, monotonic: Monotonic) -> float:
+        """Give how far the clock may be from the truth, seconds: three standard deviations and what they don't show."""
+        here = self.at(monotonic)
+        return MAXIMUM_DISPERSION if here is None else abs(here.offset) + here.bound
 
     def unconfirmed(self, monotonic: Monotonic) -> int:
         """Give the whole seconds since the sources last agreed; 0 if they never did."""

@@ -36,6 +36,13 @@ class LeapTable:
     seconds: tuple[LeapSecond, ...]
     expires: int
 
+    def tai(self, local: Timestamp) -> int | None:
+        """Give TAI - UTC at a time, in seconds; None before the first entry, and when nobody knows yet."""
+        now = local // NANOSECONDS
+        if now >= self.expires:
+            return None
+        return next((second.tai for second in reversed(self.seconds) if second.start <= now), None)
+
     def announces(self, local: Timestamp) -> Leap | None:
         """Give the leap second at the end of this UTC month, as a server announces it; None when nobody knows yet."""
         now = local // NANOSECONDS

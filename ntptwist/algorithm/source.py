@@ -238,6 +238,11 @@ class TrackedSource:
         if isinstance(self.filter, TwoWayFilter) and self.measurements >= REMEMBERED_AFTER:
             remembered.keep(self.address, self.filter.remember(), self.filter.time, self.filter.integral)
 
+    def fade(self, ahead: float) -> None:
+        """The others say that this source is ahead by so many seconds: what it has learnt of its route may be wrong."""
+        assert isinstance(self.filter, TwoWayFilter)  # noqa: S101 - no other learns an asymmetry
+        self.filter.fade(ahead)
+
     def number_again(self) -> None:
         """The pulses were numbered wrongly: the next one starts afresh."""
         self.filter = None
@@ -287,13 +292,19 @@ class TrackedSource:
                 return Verdict(Standing.LOOP)
         return Verdict(Standing.NOSELECT) if self.options.noselect else None
 
+    @property
+    def _path(self) -> float:
+        """The largest error that asymmetric paths up to the root may cause, with what was learnt of them, seconds."""
+        return (self.delay + self.root_delay) / 2.0 + abs(self.asymmetry)
+
+    @property
+    def asymmetry(self) -> float:
+        """What changes of the route have shown of the path's asymmetry, which may be wrong, seconds."""
+        return self.filter.asymmetry if isinstance(self.filter, TwoWayFilter) else 0.0
+
     def distance(self, variance: float) -> float:
         """Give the root distance: how far this source may be from the truth, seconds."""
-        return (
-            (self.delay + self.root_delay) / 2.0
-            + self.root_dispersion
-            + INTERVAL_SIGMAS * math.sqrt(max(variance, 0.0))
-        )
+        return self._path + self.root_dispersion + INTERVAL_SIGMAS * math.sqrt(max(variance, 0.0))
 
     def reach(self, time: float, integral: float) -> tuple[float, float]:
         """Give offset and root distance at ``time``: what truth is, and within which; it must have measured."""
@@ -316,7 +327,7 @@ class TrackedSource:
     def contribution(self) -> Contribution:
         """Give what this source brings to the combined estimate; it must have measured."""
         assert self.filter is not None  # noqa: S101 - asked only of selected sources
-        return Contribution(self.filter, self.filter.base, self.root_dispersion)
+        return Contribution(self.filter, self.filter.base, self.root_dispersion, self._path)
 
     def estimate(self, time: float, integral: float) -> SourceEstimate:
         """Give what is thought of this source now, for people."""

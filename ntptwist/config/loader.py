@@ -2,8 +2,8 @@
 From a file to a Config, or to all its problems at once.
 
 The keys are those of ntpd-rs' ``ntp.toml``, plus our own.  What ntpd-rs knows and this daemon does not do yet is
-refused where leaving it out would change what the machine offers or whom it believes (key servers, kinds of sources),
-and accepted with a warning otherwise.  A key that neither knows is refused.
+refused where leaving it out would change what the machine offers or whom it believes (the pool's extensions of NTS,
+kinds of sources), and accepted with a warning otherwise.  A key that neither knows is refused.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any, NoReturn, get_args
 from ntptwist.algorithm.config import PanicThreshold, Profile, SelectionOptions, StepPolicy, SynchronizationPolicy
 from ntptwist.algorithm.leap import LeapTable, parse_leap_table
 from ntptwist.config import value
+from ntptwist.config.keys import read_key_servers, read_keyset
 from ntptwist.config.lines import locate
 from ntptwist.config.model import ClockSettings, Config, Control, LogLevel, ObservabilitySettings, SourceEntry
 from ntptwist.config.serving import read_servers
@@ -38,8 +39,6 @@ LARGEST_FILE = 1 << 20
 
 _NTPD_RS_MODES = ("nts-pool", "csptp")
 _NOT_BUILT = {
-    "nts-ke-server": "serving NTS keys",
-    "keyset": "serving NTS keys",
     "csptp": "CSPTP",
     "csptp-server": "CSPTP",
 }
@@ -126,9 +125,13 @@ def read(root: Table, find_driver: FindDriver) -> Config:
     """
     root.default_limits = root.table("source-defaults").poll_limits()
     sources = tuple(entry for table in root.tables("source") if (entry := _source(table, find_driver)) is not None)
+    servers = read_servers(root.tables("server"))
+    key_servers = read_key_servers(root.tables("nts-ke-server"), serves_time=bool(servers))
     config = Config(
         sources=sources,
-        servers=read_servers(root.tables("server")),
+        servers=servers,
+        key_servers=key_servers,
+        keyset=read_keyset(root.table("keyset")) if key_servers or "keyset" in root else None,
         policy=_policy(root.table("synchronization"), sources),
         reference_id=root.table("synchronization").parsed(
             "reference-id", value.reference_id, _DEFAULTS.reference_id, _DEFAULTS.reference_id
@@ -137,7 +140,10 @@ def read(root: Table, find_driver: FindDriver) -> Config:
         control_directory=root.table("control").path("directory", _DEFAULTS.control_directory),
         state_directory=root.table("state").path("directory", _DEFAULTS.state_directory),
         observability=_observability(root.table("observability")),
+        leap_seconds_file=root.table("synchronization").path("leap-seconds-file", None),
     )
+    if "keyset" in root and not servers and not key_servers:
+        root.warning("keyset", "has no effect: neither a [[server]] nor an [[nts-ke-server]] is configured")
     if not sources:
         root.warning(None, "no source is configured: the clock is left alone")
     for key, feature in _NOT_BUILT.items():
@@ -241,15 +247,18 @@ def _leap_table(table: Table) -> LeapTable | None:
     if path is None:
         return None
     try:
-        with Path(path).open("rb") as file:
-            known = parse_leap_table(file.read(LARGEST_FILE).decode("ascii", "replace"))
+        return read_leap_table(Path(path))
     except OSError as error:
         table.warning("leap-seconds-file", f"is not used: can't be read: {error.strerror}: {path}")
     except ValueError as error:
         table.warning("leap-seconds-file", f"is not used: {error}: {path}")
-    else:
-        return known
     return None
+
+
+def read_leap_table(path: Path) -> LeapTable:
+    """Read a list of leap seconds; OSError or ValueError, with the reason, when it can't be used."""
+    with path.open("rb") as file:
+        return parse_leap_table(file.read(LARGEST_FILE).decode("ascii", "replace"))
 
 
 def _threshold(table: Table, key: str, default: PanicThreshold) -> PanicThreshold:

@@ -88,24 +88,63 @@ class ServerSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class KeySetSettings:
+    """
+    ``[keyset]``: the master keys of NTS.
+
+    A new one comes into use every ``interval`` seconds, and ``stale`` old ones are kept.  ``path`` is the file that
+    keeps them, None for one in the state directory.  With ``follow`` another host writes it, and it is only read.
+    """
+
+    interval: int = 86_400
+    stale: int = 7
+    path: str | None = None
+    follow: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class KeyServerSettings:
+    """
+    One ``[[nts-ke-server]]``: where it listens, and the files of its certificate.
+
+    ``timeout`` is for one exchange, seconds.  ``ntp_server`` and ``ntp_port`` are where clients are sent, None for this
+    address and for 123.
+    """
+
+    listen: HostPort
+    chain: str
+    key: str
+    timeout: float = 1.0
+    connections: int = 512
+    ntp_server: str | None = None
+    ntp_port: int | None = None
+    on_port_taken: PortTaken = "fail"
+    location: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """
     A whole configuration.
 
-    ``path`` is None for a text that came from no file.  A directory that is None is not used at all.  ``warnings``
-    are complete sentences like the problems of a ConfigError; they are no part of what is configured.
+    ``path`` is None for a text that came from no file.  A directory or file that is None is not used at all.
+    ``warnings`` are complete sentences like the problems of a ConfigError; they are no part of what is configured.
     ``reference_id`` names this machine's own clock where it is served without sources (``policy.local_stratum``).
+    Without a ``keyset`` nobody is served by NTS; there is one wherever there are ``key_servers``.
     """
 
     path: str | None = None
     sources: tuple[SourceEntry, ...] = ()
     servers: tuple[ServerSettings, ...] = ()
+    key_servers: tuple[KeyServerSettings, ...] = ()
+    keyset: KeySetSettings | None = None
     policy: SynchronizationPolicy = field(default_factory=SynchronizationPolicy)
     reference_id: ReferenceId = NO_REFERENCE
     clock: ClockSettings = field(default_factory=ClockSettings)
     control_directory: str | None = "/run/ntptwist"
     state_directory: str | None = "/var/lib/ntptwist"
     observability: ObservabilitySettings = field(default_factory=ObservabilitySettings)
+    leap_seconds_file: str | None = None
     warnings: tuple[str, ...] = field(default=(), compare=False)
 
     def without_clock_control(self) -> Config:

@@ -39,14 +39,14 @@ def read_servers(tables: Iterable[Table]) -> tuple[ServerSettings, ...]:
     servers: list[ServerSettings] = []
     for table in tables:
         server = _server(table)
-        same = next((each for each in servers if _overlap(each.listen, server.listen)), None)
+        same = next((each for each in servers if overlap(each.listen, server.listen)), None)
         if same is not None and table.sound:
             table.problem("listen", f"{server.listen} shares addresses with {same.listen} ({same.location})")
         servers.append(server)
     return tuple(servers)
 
 
-def _overlap(one: HostPort, other: HostPort) -> bool:
+def overlap(one: HostPort, other: HostPort) -> bool:
     """Tell whether two addresses can't both be had: ``::`` has those of IPv4 too."""
     hosts = {one.host, other.host}
     return one.port == other.port and (
@@ -55,7 +55,7 @@ def _overlap(one: HostPort, other: HostPort) -> bool:
 
 
 def _server(table: Table) -> ServerSettings:
-    listen = table.parsed("listen", _listen, ..., _DEFAULT.listen)
+    listen = table.parsed("listen", lambda given: value.listening_address(given, NTP_PORT), ..., _DEFAULT.listen)
     settings = ServerSettings(
         listen=listen,
         access=_access(table),
@@ -72,15 +72,6 @@ def _server(table: Table) -> ServerSettings:
     if settings.workers > 1:
         table.without_effect(["workers"], "more than one is not built yet")
     return settings
-
-
-def _listen(given: Any) -> HostPort:
-    """Accept a literal address, and a port."""
-    listen = value.address(given, NTP_PORT)
-    try:
-        return HostPort(str(ip_address(listen.host)), listen.port)
-    except ValueError:
-        raise ValueError(f"{value.shown(given)} is no address of this machine, like 0.0.0.0:123 or [::]:123") from None
 
 
 def _access(table: Table) -> AccessSettings:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
@@ -214,6 +214,17 @@ def address(value: Any, default_port: int) -> HostPort:
     if not _is_host(host):
         raise ValueError(f"{shown(given)} is neither a host name nor an address")
     return HostPort(host, port)
+
+
+def listening_address(value: Any, default_port: int) -> HostPort:
+    """Accept a literal address that this machine may have, with or without a port."""
+    listen = address(value, default_port)
+    try:
+        return HostPort(str(ip_address(listen.host)), listen.port)
+    except ValueError:
+        raise ValueError(
+            f"{shown(value)} is no address of this machine, like 0.0.0.0:{default_port} or [::]:{default_port}"
+        ) from None
 
 
 def _ipv6(given: str, default_port: int) -> HostPort:

@@ -66,15 +66,16 @@ class ReferenceServers(MultiService):
 
     def _authenticate(self, clock: IClock) -> None:
         """Start the server that speaks NTS, and its key exchange."""
+        from ntptwist.nts.certificate import ServerIdentity, parse_chain, parse_key
         from ntptwist.ntske.server import KeyExchangeServer
-        from ntptwist.ntske.tls import server_options
+        from ntptwist.ntske.tls import server_context
 
         keys = KeySet.fresh(os.urandom)
         port = self._serve(AUTHENTICATED, clock, nts=ServerProtection(keys, os.urandom))
         certificate, key = make_certificate(AUTHENTICATED)
         self.authority.write_bytes(certificate)
-        options = server_options(certificate, key)
-        exchange = KeyExchangeServer(AUTHENTICATED, 0, options, keys, self._reactor, ntp_port=port)
+        context = server_context(ServerIdentity(parse_chain(certificate), parse_key(key)))
+        exchange = KeyExchangeServer(AUTHENTICATED, 0, lambda: context, keys, self._reactor, ntp_port=port)
         exchange.setServiceParent(self)
         self.exchange_port = exchange.port
 

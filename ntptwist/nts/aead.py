@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
-from struct import pack
+from functools import cached_property
+from struct import Struct, pack
 from typing import Final, Protocol
 
 from cryptography.exceptions import InvalidTag
@@ -108,28 +109,58 @@ def _only(associated: tuple[bytes, ...]) -> bytes:
 
 def make_key(algorithm: Algorithm, octets: bytes) -> Key:
     """Make a key; ValueError when it has a wrong number of octets."""
-    if len(octets) != KEY_SIZES[algorithm]:
-        raise ValueError(f"{algorithm.name} takes keys of {KEY_SIZES[algorithm]} octets, not {len(octets)}")
+    _check_size(algorithm, octets)
     return GCMSIVKey(octets) if algorithm is Algorithm.AES_128_GCM_SIV else SIVKey(octets)
 
 
-@dataclass(frozen=True, slots=True)
+_ALGORITHM = Struct("!H")
+
+
+def _check_size(algorithm: Algorithm, octets: bytes) -> None:
+    if len(octets) != KEY_SIZES[algorithm]:
+        raise ValueError(f"{algorithm.name} takes keys of {KEY_SIZES[algorithm]} octets, not {len(octets)}")
+
+
+@dataclass(frozen=True)
 class SessionKeys:
     """
     The keys that a client and a server share: the octets, and the objects that use them.
 
-    ``c2s`` protects requests, ``s2c`` replies.  ValueError when one has not the size of the algorithm.
+    ``c2s`` protects requests, ``s2c`` replies.  ValueError when one has not the size of the algorithm.  The objects are
+    made when they are first used: a key exchange server only puts the octets into cookies.
     """
 
     algorithm: Algorithm
     c2s: bytes = field(repr=False)
     s2c: bytes = field(repr=False)
-    request_key: Key = field(init=False, repr=False, compare=False)
-    reply_key: Key = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "request_key", make_key(self.algorithm, self.c2s))
-        object.__setattr__(self, "reply_key", make_key(self.algorithm, self.s2c))
+        for octets in (self.c2s, self.s2c):
+            _check_size(self.algorithm, octets)
+
+    @cached_property
+    def request_key(self) -> Key:
+        """The key of requests."""
+        return make_key(self.algorithm, self.c2s)
+
+    @cached_property
+    def reply_key(self) -> Key:
+        """The key of replies."""
+        return make_key(self.algorithm, self.s2c)
+
+    @cached_property
+    def secret(self) -> bytes:
+        """What a cookie holds encrypted: the algorithm, the key of replies, that of requests (ntpd-rs' layout)."""
+        return _ALGORITHM.pack(self.algorithm) + self.s2c + self.c2s
+
+    @classmethod
+    def parse(cls, secret: bytes) -> SessionKeys | None:
+        """Read what a cookie held; None where it is of a program that shares our master keys and knows more."""
+        (number,) = _ALGORITHM.unpack_from(secret)
+        if number not in KEY_SIZES or len(secret) != _ALGORITHM.size + 2 * KEY_SIZES[number]:
+            return None
+        middle = _ALGORITHM.size + KEY_SIZES[number]
+        return cls(Algorithm(number), secret[middle:], secret[_ALGORITHM.size : middle])
 
     @classmethod
     def export(cls, algorithm: Algorithm, export: Exporter) -> SessionKeys:

@@ -248,21 +248,21 @@ class ServerExchange:
     """
     The server's end.
 
-    ``make_cookie`` makes a new cookie of the keys that it is given.  ``server`` and ``port`` are where clients shall
-    send their requests; None for this address and for 123.
+    ``make_cookies`` makes so many new cookies of the keys that it is given.  ``server`` and ``port`` are where clients
+    shall send their requests; None for this address and for 123.
     """
 
-    __slots__ = ("_export", "_make_cookie", "_message", "_over", "_port", "_server")
+    __slots__ = ("_export", "_make_cookies", "_message", "_over", "_port", "_server")
 
     def __init__(
         self,
         export: Exporter,
-        make_cookie: Callable[[SessionKeys], bytes],
+        make_cookies: Callable[[SessionKeys, int], list[bytes]],
         server: str | None = None,
         port: int | None = None,
     ) -> None:
         self._export = export
-        self._make_cookie = make_cookie
+        self._make_cookies = make_cookies
         self._server = server
         self._port = port
         self._message = _Message(RecordReader(MAXIMUM_REQUEST), set(RecordType) - {RecordType.NEW_COOKIE})
@@ -310,7 +310,7 @@ class ServerExchange:
         if self._port is not None:
             records.append(Record.of_numbers(RecordType.NTP_PORT, self._port))
         keys = SessionKeys.export(chosen, self._export)
-        records += [Record(RecordType.NEW_COOKIE, self._make_cookie(keys)) for _ in range(CAPACITY)]
+        records += [Record(RecordType.NEW_COOKIE, cookie) for cookie in self._make_cookies(keys, CAPACITY)]
         return Response(_message(*records), keys)
 
 

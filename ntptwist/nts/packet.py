@@ -33,15 +33,19 @@ MAXIMUM_DATAGRAM: Final = 1024
 _LENGTHS = Struct("!HH")
 
 
-def _padded(data: bytes) -> bytes:
-    return data.ljust((len(data) + 3) // 4 * 4, b"\0")
+_AUTHENTICATOR = Struct("!HHHH")
+
+
+def _padding(data: bytes) -> bytes:
+    return bytes(-len(data) % 4)
 
 
 def seal(packet: bytes, key: Key, nonce: bytes, plaintext: bytes = b"") -> bytes:
     """Give a packet with an authenticator that covers it and encrypts ``plaintext`` (RFC 8915, section 5.6)."""
     ciphertext = key.seal(nonce, plaintext, packet)
-    body = _LENGTHS.pack(len(nonce), len(ciphertext)) + _padded(nonce) + _padded(ciphertext)
-    return packet + ExtensionField(AUTHENTICATOR, body).serialize()
+    body = nonce + _padding(nonce) + ciphertext + _padding(ciphertext)
+    size = _AUTHENTICATOR.size + len(body)
+    return packet + _AUTHENTICATOR.pack(AUTHENTICATOR, size, len(nonce), len(ciphertext)) + body
 
 
 def sealed_size(packet: bytes, key: Key) -> int:
@@ -56,14 +60,17 @@ def position(fields: Iterable[ExtensionField]) -> int | None:
 
 def open_packet(data: bytes, fields: tuple[ExtensionField, ...], index: int, key: Key) -> bytes | None:
     """Give what the authenticator ``fields[index]`` of a packet holds; None when it does not verify."""
-    body = fields[index].body
-    nonce_size, size = _LENGTHS.unpack_from(body)
-    start = _LENGTHS.size + (nonce_size + 3) // 4 * 4
-    if start + size > len(body):
+    return open_sealed(data, HEADER_SIZE + sum(field.size for field in fields[:index]), fields[index].size, key)
+
+
+def open_sealed(data: bytes, start: int, size: int, key: Key) -> bytes | None:
+    """Give what the authenticator holds that begins at ``start`` and has ``size`` octets; None if it doesn't verify."""
+    _, _, nonce_size, ciphertext_size = _AUTHENTICATOR.unpack_from(data, start)
+    nonce = start + _AUTHENTICATOR.size
+    ciphertext = nonce + nonce_size + -nonce_size % 4
+    if ciphertext + ciphertext_size > start + size:
         return None
-    covered = HEADER_SIZE + sum(field.size for field in fields[:index])
-    nonce = body[_LENGTHS.size : _LENGTHS.size + nonce_size]
-    return key.open(nonce, body[start : start + size], data[:covered])
+    return key.open(data[nonce : nonce + nonce_size], data[ciphertext : ciphertext + ciphertext_size], data[:start])
 
 
 def inner_fields(plaintext: bytes) -> Iterator[tuple[int, bytes]]:

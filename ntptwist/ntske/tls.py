@@ -15,14 +15,15 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL, crypto
 from service_identity import CertificateError, VerificationError
 from service_identity.pyopenssl import verify_hostname, verify_ip_address
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
-from twisted.internet.ssl import CertificateOptions, TLSVersion, optionsForClientTLS
+from twisted.internet.ssl import TLSVersion, optionsForClientTLS
 from zope.interface import implementer
+
+from ntptwist.nts.certificate import ServerIdentity
 
 ALPN: Final = b"ntske/1"
 
@@ -49,6 +50,10 @@ _ALERTS: Final = {
     "handshake failure": "it has nothing in common with us in TLS 1.3",
 }
 """What OpenSSL's reasons mean here."""
+
+
+class NoCommonProtocolError(SSL.Error):
+    """A client that speaks TLS asks for something else than a key exchange."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,23 +140,33 @@ class VerifyingCreator:
         return f"its certificate is not trusted: {_CHAIN_ERRORS.get(error, f'OpenSSL says error {error}')}"
 
 
-def server_options(chain: bytes, key: bytes) -> CertificateOptions:
+def server_context(identity: ServerIdentity) -> SSL.Context:
     """
-    Make the TLS end of a server from PEM: its certificate with what leads to an authority, and its private key.
+    Make the TLS end of a server: one context for all its connections.
 
-    ValueError when they can't be read, SSL.Error when they don't belong together.
+    There is no resumption: a client needs keys once in a long while, and what would be kept for it, or encrypted for
+    it, is work.  SSL.Error when OpenSSL does not take the certificate or the key.
     """
-    # pyOpenSSL wants cryptography's objects; Twisted hands them on, and its annotations don't know them yet.
-    certificates: list[Any] = list(x509.load_pem_x509_certificates(chain))
-    private: Any = load_pem_private_key(key, None)
-    leaf, *rest = certificates
-    return CertificateOptions(
-        privateKey=private,
-        certificate=leaf,
-        extraCertChain=rest,
-        raiseMinimumTo=TLSVersion.TLSv1_3,
-        acceptableProtocols=[ALPN],
-    )
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    context.set_min_proto_version(SSL.TLS1_3_VERSION)
+    context.set_options(SSL.OP_NO_TICKET)
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+    context.set_alpn_select_callback(_select)
+    certificate, *rest = identity.chain
+    context.use_certificate(certificate)
+    for each in rest:
+        context.add_extra_chain_cert(each)
+    context.use_privatekey(identity.key)
+    return context
+
+
+def _select(_: SSL.Connection, offered: list[bytes]) -> Any:
+    """Choose among what a client offers by ALPN; a client that offers nothing never gets here."""
+    if ALPN in offered:
+        return ALPN
+    # pyOpenSSL's "no overlap" lets the handshake go on; RFC 7301, section 3.2, wants it to end.
+    raise NoCommonProtocolError([("ALPN", "", "no application protocol")])
 
 
 def words_of(error: SSL.Error) -> str:

@@ -17,7 +17,7 @@ from ntptwist.net.local import LocalServer
 from ntptwist.net.requests import Command, RequestProtocol, Stream
 from ntptwist.observe.find import find_source
 from ntptwist.observe.state import entry_data, source_data, status_data
-from ntptwist.snapshot import ServerSnapshot
+from ntptwist.snapshot import KeyServerSnapshot, ServerSnapshot
 
 SOCKET_NAME = "observe.sock"
 
@@ -29,7 +29,7 @@ class Observer(LocalServer):
     """
     Answers what ``ntptwist-ctl`` and programs ask of the state of the daemon.
 
-    ``servers`` gives what there is to show of the servers of time.
+    ``servers`` and ``key_servers`` give what there is to show of the servers of time and of NTS keys.
     """
 
     purpose = "ntptwist-ctl gets no answer"
@@ -40,10 +40,12 @@ class Observer(LocalServer):
         system: ISystem,
         reactor: Any,
         servers: Callable[[], Iterable[ServerSnapshot]] = tuple,
+        key_servers: Callable[[], Iterable[KeyServerSnapshot]] = tuple,
     ) -> None:
         super().__init__(Path(directory) / SOCKET_NAME, 0o666, reactor)
         self._system = system
         self._servers = servers
+        self._key_servers = key_servers
         self._commands: dict[str, Command] = {
             "status": self._status,
             "events": self._events,
@@ -55,7 +57,7 @@ class Observer(LocalServer):
         return RequestProtocol(self, self._commands)
 
     def _status(self, _: dict[str, Any]) -> Any:
-        data = status_data(self._system.snapshot(), self._servers())
+        data = status_data(self._system.snapshot(), self._servers(), self._key_servers())
         return {**data, "last_event": self._system.journal.last}
 
     def _events(self, request: dict[str, Any]) -> Any:
@@ -89,7 +91,7 @@ class Observer(LocalServer):
         if not isinstance(word, str | int | None):
             raise ValueError("'source' is a name, an address or an id")  # noqa: TRY004 - this is told
         snapshot = self._system.snapshot()
-        status = status_data(snapshot, self._servers())
+        status = status_data(snapshot)
         if word is None:
             entries = [entry for entry in self._system.journal if entry.source is None]
             return {"status": status, "source": None, "events": [entry_data(entry) for entry in entries]}

@@ -27,6 +27,7 @@ from zope.interface import implementer
 import ntptwist
 from ntptwist.algorithm.config import PollLimits, SelectionOptions, SynchronizationPolicy
 from ntptwist.algorithm.controller import Controller
+from ntptwist.algorithm.leap import LeapTable
 from ntptwist.algorithm.memory import ClockMemory
 from ntptwist.algorithm.update import ControllerStatus, ControlUpdate
 from ntptwist.errors import ClockError
@@ -228,7 +229,6 @@ class RecordingController:
 
     def __init__(self, policy: SynchronizationPolicy, clock: IClock, file: RecordFile) -> None:
         self._file = file
-        self._policy = policy
         self._clock = RecordingClock(clock)
         self._sources: dict[SourceId, tuple[PollLimits, ReferenceId, SelectionOptions]] = {}
         self._flushed = 0
@@ -244,7 +244,7 @@ class RecordingController:
             "format": FORMAT,
             "version": ntptwist.__version__,
             "middle": middle,
-            "policy": pack(self._policy),
+            "policy": pack(self._controller.policy),
             "steerable": self._clock.steerable,
             "maximum": self._clock.maximum_frequency,
             "own": pack(self.own_addresses),
@@ -262,6 +262,16 @@ class RecordingController:
         if addresses != self._controller.own_addresses:
             self._file.write(["own_addresses", [pack(addresses)], [], None])
         self._controller.own_addresses = addresses
+
+    @property
+    def leap_table(self) -> LeapTable | None:
+        """The list of leap seconds."""
+        return self._controller.leap_table
+
+    @leap_table.setter
+    def leap_table(self, table: LeapTable | None) -> None:
+        self._file.write(["leap_table", [None if table is None else pack(table)], [], None])
+        self._controller.leap_table = table
 
     def restore(self, memory: ClockMemory) -> None:
         """Go on with what was known before a restart."""

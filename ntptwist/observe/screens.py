@@ -36,6 +36,18 @@ SERVER_WORDS = (
 )
 """The counters of a server, as people read them."""
 
+KEY_SERVER_WORDS = (
+    ("refused", "with a request that gives no keys"),
+    ("crowded", "one too many"),
+    ("crowded_address", "one too many of its address"),
+    ("tls", "with an error of TLS"),
+    ("protocol", "for something else"),
+    ("too_long", "too long"),
+    ("too_slow", "too slow"),
+    ("closed", "closed too early"),
+)
+"""How connections to a key exchange server ended, as people read it."""
+
 LEAP_WORDS = {
     "none": "none announced",
     "insert": "one is to be inserted at the end of the month",
@@ -174,7 +186,10 @@ def tracking_lines(status: dict[str, Any]) -> list[str]:
         ("Wander", wander),
         ("Root delay", _known(status["root_delay"])),
         ("Root dispersion", _known(status["root_dispersion"])),
-        ("Error bound", "unknown" if bound is None else f"{amount(bound)} = |offset| + dispersion + delay / 2"),
+        (
+            "Error bound",
+            "unknown" if bound is None else f"{amount(bound)} = |offset| + 3 std dev + dispersion + delay / 2",
+        ),
         ("Leap status", "not synchronized" if status["leap"] == "unsynchronized" else LEAP_WORDS[status["leap"]]),
         ("Steps", f"{status['steps']}{steps}"),
         ("State", status["state"]),
@@ -192,6 +207,16 @@ def serving(server: dict[str, Any], *, synchronized: bool = True) -> str:
     parts += [f"{counters[name]} {words}" for name, words in SERVER_WORDS if counters[name]]
     if not synchronized and server["stratum"] < 16:
         parts.append(f"with this machine's own, unsynchronized time as stratum {server['stratum']} (local-stratum)")
+    return ", ".join(parts)
+
+
+def exchanging(server: dict[str, Any]) -> str:
+    """Say in words what a key exchange server has done so far."""
+    if server["trouble"] is not None:
+        return f"not served: {server['trouble']}"
+    outcomes = server["outcomes"]
+    parts = [f"{outcomes['given']} of {sum(outcomes.values())} connections have got keys"]
+    parts += [f"{outcomes[name]} {words}" for name, words in KEY_SERVER_WORDS if outcomes[name]]
     return ", ".join(parts)
 
 
@@ -233,6 +258,7 @@ def status_lines(status: dict[str, Any], paint: Paint = unpainted) -> list[str]:
         lines.append(f"{'Control':<20}{CONTROL_WORDS[status['control']]}")
     for server in status["servers"]:
         lines.append(f"{'Server':<20}{server['address']}: {serving(server, synchronized=right)}")
+    lines += [f"{'NTS key server':<20}{row['address']}: {exchanging(row)}" for row in status["key_servers"]]
     for row in status["sources"]:
         tally = mark(row, status["used"])
         if tally in "x?":

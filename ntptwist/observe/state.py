@@ -14,7 +14,7 @@ from typing import Any
 
 import ntptwist
 from ntptwist.journal import Entry
-from ntptwist.snapshot import ClientSnapshot, ServerSnapshot, SourceSnapshot, SystemSnapshot
+from ntptwist.snapshot import ClientSnapshot, KeyServerSnapshot, ServerSnapshot, SourceSnapshot, SystemSnapshot
 from ntptwist.timestamp import NANOSECONDS, Monotonic, Timestamp, seconds_between
 
 PROTOCOL = 1
@@ -105,7 +105,9 @@ def _client_data(client: ClientSnapshot, monotonic: Monotonic) -> dict[str, Any]
     }
 
 
-def status_data(snapshot: SystemSnapshot, servers: Iterable[ServerSnapshot] = ()) -> dict[str, Any]:
+def status_data(
+    snapshot: SystemSnapshot, servers: Iterable[ServerSnapshot] = (), key_servers: Iterable[KeyServerSnapshot] = ()
+) -> dict[str, Any]:
     """Give the whole state, sources and servers included."""
     clock = snapshot.time
     return {
@@ -136,4 +138,8 @@ def status_data(snapshot: SystemSnapshot, servers: Iterable[ServerSnapshot] = ()
         "majority": None if snapshot.majority is None else asdict(snapshot.majority),
         "sources": [source_data(row, snapshot) for row in snapshot.sources],
         "servers": [server_data(server, snapshot.monotonic) for server in servers],
+        "key_servers": [
+            {"address": server.address, "trouble": server.trouble, "outcomes": dict(server.outcomes)}
+            for server in key_servers
+        ],
     }

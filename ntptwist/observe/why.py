@@ -48,8 +48,7 @@ def _vote(source: dict[str, Any], status: dict[str, Any]) -> list[str]:
         return []
     low, high = offset - distance, offset + distance
     right = (
-        f"If it is right, this clock is off by something from {amount(low, sign=True)} to {amount(high, sign=True)}:"
-        f" its offset and, either way, its root distance of {amount(distance)}."
+        f"If it is right, this clock is {slow_or_fast(offset)}, give or take its root distance of {amount(distance)}."
     )
     if majority is None or majority["agree"] < majority["needed"]:
         return [right]

@@ -132,6 +132,11 @@ class Queue:
 PERFECT = Path()
 
 
+def path_name(seed: int | str, source: str, destination: str) -> str:
+    """Name a path: the seed of its random generator, for whoever wants the same delays elsewhere."""
+    return f"{seed}/{source}>{destination}"
+
+
 class Socket(Protocol):
     """What is bound to an endpoint of the network."""
 
@@ -167,7 +172,7 @@ class Network:
     def set_path(self, source: str, destination: str, path: Path) -> None:
         """Make or change the one-way path from a host to another; where none is set it takes no time."""
         self._hosts.update((source, destination))
-        name = f"{self._seed}/{source}>{destination}"
+        name = path_name(self._seed, source, destination)
         found = self._paths.get((source, destination))
         random = found[1] if found is not None else Random(name)  # noqa: S311 - the weather, not a key
         self._paths[source, destination] = (path, random, Queue(f"{name}/queue") if path.correlation else None)

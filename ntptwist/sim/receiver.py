@@ -9,7 +9,7 @@ every second whether they are sent or not, so what is switched off changes nothi
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from errno import ENODEV
 from random import Random
@@ -31,6 +31,13 @@ SERIAL_DELAY = NANOSECONDS // 10
 
 ON_TIME: Sequence[float] = (0.0,)
 NOTHING: Sequence[float] = ()
+
+
+def noise(seed: int | str, sample_sigma: float, pulse_sigma: float) -> Iterator[tuple[float, float]]:
+    """Draw, second by second, how wrong a sample and how late a pulse is."""
+    random = Random(f"{seed}/receiver")  # noqa: S311 - no secrets here
+    while True:
+        yield random.gauss(0.0, sample_sigma), random.gauss(0.0, pulse_sigma)
 
 
 class Receiver:
@@ -57,8 +64,7 @@ class Receiver:
         self.pulses: Callable[[int], Sequence[float]] = lambda _: ON_TIME
         self.plugged = True
         self._world = world
-        self._sigmas = (sample_sigma, pulse_sigma)
-        self._random = Random(f"{seed}/receiver")  # noqa: S311 - no secrets here
+        self._noise = noise(seed, sample_sigma, pulse_sigma)
         self._sequence = 0
         self._second = 0
         self._waiting: list[Deferred[Pulse | None]] = []
@@ -95,7 +101,7 @@ class Receiver:
         timeline = self._world.timeline
         self._second += 1
         start = timeline.start + self._second * NANOSECONDS
-        sample_noise, pulse_noise = (self._random.gauss(0.0, sigma) for sigma in self._sigmas)
+        sample_noise, pulse_noise = next(self._noise)
         for late in self.pulses(self._second):
             timeline.at(start + round((late + pulse_noise) * NANOSECONDS), self._pulse)
         for error in self.feeds(self._second):

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 from ntptwist.algorithm.config import PollLimits, SelectionOptions, SynchronizationPolicy
 from ntptwist.algorithm.controller import Controller
+from ntptwist.algorithm.leap import LeapTable
 from ntptwist.algorithm.memory import ClockMemory
 from ntptwist.algorithm.update import ControlUpdate
 from ntptwist.config.loader import parse, read_policy
@@ -206,6 +207,8 @@ class _Replay:
                 return controller.remove_source(SourceId(given[0]))
             case "own_addresses":
                 controller.own_addresses = unpack(frozenset[ReferenceId], given[0])
+            case "leap_table":
+                controller.leap_table = None if given[0] is None else unpack(LeapTable, given[0])
             case "restore":
                 controller.restore(unpack(ClockMemory, given[0]))
             case "memory":

@@ -71,6 +71,12 @@ class Trace:
                     return since
         return None
 
+    def recovery(self, step: float) -> int | None:
+        """Give the seconds from a step of the clock until the error is below 1 ms for good; None if it never is."""
+        after = math.floor(step) + 1
+        since = self.below(1e-3, after)
+        return since and math.ceil(after + since - step)
+
     def statistics(self, first: int = 0, last: int | None = None, packets: int = 0, steps: int = 0) -> Statistics:
         """Give the figures of the seconds ``first`` up to, not including, ``last``; ValueError if there are none."""
         offsets = _Figures(memoryview(self.offsets)[first:last])

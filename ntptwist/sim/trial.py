@@ -72,6 +72,7 @@ class Report:
 
     ``statistics`` are those after the settling time, ``windows`` those of the limits' windows (RMS and maximum).
     ``beyond_bound`` and ``beyond_3_sigma`` are the shares of looks at which the error was greater than claimed.
+    ``recovered`` are, for each foreign step, the seconds until the error was below 1 ms for good; None if it never was.
     ``told`` are the daemon's decisions, with the seconds since the start of the world on its own clock.
     """
 
@@ -83,6 +84,7 @@ class Report:
     synchronized: bool
     exit_status: int
     used: frozenset[str]
+    recovered: tuple[int | None, ...]
     told: tuple[tuple[float, str], ...]
     looks: tuple[Look, ...]
 
@@ -203,6 +205,9 @@ class Trial:
             synchronized=synchronized,
             exit_status=self._exit_status,
             used=frozenset(self._used),
+            recovered=tuple(
+                world.clock.trace.recovery(event.at) for event in scenario.events if isinstance(event, ForeignStep)
+            ),
             told=tuple(self._told),
             looks=tuple(self._looks),
         )

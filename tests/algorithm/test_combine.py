@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ntptwist.algorithm.belief import Belief, Estimate
-from ntptwist.algorithm.combine import Contribution, combine, vote_leap
+from ntptwist.algorithm.combine import Contribution, combine, disagreement, vote_leap
 from ntptwist.identifiers import Leap
 
 
@@ -31,6 +31,36 @@ def test_root_dispersion_and_base_delay_cost_weight() -> None:
         assert combine([near, other], 0.0, 0.0).offset == pytest.approx(1e-3, rel=1e-3)
 
 
+def test_error_bound_is_a_mean_of_what_the_sources_may_hide() -> None:
+    """Half of all round trips and the root dispersion are as much in the bound as the source is in the offset."""
+    near = Contribution(_estimate(0.0, 1e-3), 0.0, 0.0, 1e-3)
+    far = Contribution(_estimate(10e-3, 1e-9), 0.0, 1e-3, 20e-3)
+    combined = combine([near, far], 0.0, 0.0)
+
+    assert combined.hidden == pytest.approx((1e-3 + 21e-3) / 2, rel=1e-3)
+    assert combined.bound == pytest.approx(combined.hidden, rel=1e-3)
+
+
+def test_disagreement_is_known_as_well_as_both_sides_are() -> None:
+    """One source is compared with the weighted mean of the others, and the variances of both sides add up."""
+    one = Contribution(_estimate(7e-4, 3e-4), 0.0, 0.0)
+    others = [Contribution(_estimate(0.0, 1e-4), 0.0, 0.0), Contribution(_estimate(5e-4, 2e-4), 0.0, 0.0)]
+    ahead, variance = disagreement(one, others, 0.0, 0.0)
+
+    assert ahead == pytest.approx(6e-4, rel=1e-4)
+    assert variance == pytest.approx(9e-8 + 8e-9, rel=1e-4)
+
+
+def test_error_bound_has_three_standard_deviations() -> None:
+    """What a single source with nothing to hide is wrong by is within three of them, now and later."""
+    combined = combine([Contribution(_estimate(0.0, 1e-4), 0.0, 0.0)], 0.0, 0.0)
+    later = combined.at(10_000.0, 0.0)
+
+    assert combined.bound == pytest.approx(3e-4)
+    assert later.bound == pytest.approx(3.0 * later.p00**0.5)
+    assert later.bound > 3e-3
+
+
 def test_frequencies_are_weighted_by_their_variance() -> None:
     """The frequency that is known ten times better is believed."""
     both = [
@@ -39,6 +69,14 @@ def test_frequencies_are_weighted_by_their_variance() -> None:
     ]
 
     assert combine(both, 0.0, 0.0).frequency == pytest.approx(2e-6, rel=0.01)
+
+
+def test_an_estimate_that_is_ahead_of_time_is_not_more_certain() -> None:
+    """Carried back, the frequency keeps its variance instead of losing what the wander would have added."""
+    estimate = _estimate(0.0, 1e-4, 0.0, 1e-7)
+    combined = combine([Contribution(estimate, 0.0, 0.0)], -1e9, 0.0)
+
+    assert combined.p11 == pytest.approx(1e-14)
 
 
 def test_prediction_is_the_polynomial_of_the_variance() -> None:

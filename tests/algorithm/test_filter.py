@@ -78,6 +78,41 @@ def test_longer_route_on_one_way_does_not_move_the_offset() -> None:
     assert path.filter.asymmetry == pytest.approx(5e-4, abs=5e-5)
 
 
+def test_learnt_asymmetry_fades_where_others_contradict_it() -> None:
+    """Each time an eighth of the contradiction goes over from the path to the offset, until nothing learnt is left."""
+    path = Path()
+    path.follow(100)
+    path.base[0] += 1e-3
+    path.follow(40)
+    learnt, offset = path.filter.asymmetry, path.filter.offset
+    path.filter.fade(4e-4)
+    agreed = path.filter.asymmetry
+    path.filter.fade(-4e-4)
+    faded = path.filter.asymmetry
+    path.filter.fade(-1.0)
+
+    assert agreed == learnt
+    assert faded == pytest.approx(learnt - 5e-5)
+    assert 0.0 == path.filter.asymmetry
+    assert path.filter.offset == pytest.approx(offset + learnt)
+
+
+def test_asymmetry_of_the_way_back_fades_too() -> None:
+    """It has the other sign; and what was never learnt can't fade."""
+    path = Path()
+    path.follow(100)
+    path.filter.fade(1.0)
+    never = path.filter.asymmetry
+    path.base[1] += 1e-3
+    path.follow(40)
+    learnt = path.filter.asymmetry
+    path.filter.fade(4e-4)
+
+    assert 0.0 == never
+    assert path.filter.asymmetry == pytest.approx(learnt + 5e-5)
+    assert learnt == pytest.approx(-5e-4, abs=5e-5)
+
+
 def test_shorter_route_is_held_over_and_then_believed() -> None:
     """When both ways become shorter, six exchanges are kept back and then the new floor holds."""
     path = Path()

@@ -66,6 +66,33 @@ def test_announced_during_the_month(moment: tuple[int, ...], leap: Leap | None) 
     assert TABLE.announces(local(*moment)) is leap
 
 
+@pytest.mark.parametrize(
+    ("moment", "seconds"),
+    [
+        ((1971, 12, 31), None),
+        ((2016, 12, 31), 36),
+        ((2017, 1, 1), 37),
+        ((2017, 6, 27), 37),
+        ((2017, 6, 28), None),
+    ],
+)
+def test_ahead_of_utc(moment: tuple[int, ...], seconds: int | None) -> None:
+    """TAI - UTC changes with the leap second; before the first entry and after the end of the list nobody knows."""
+    assert seconds == TABLE.tai(local(*moment))
+
+
+def test_a_new_list_votes_from_then_on() -> None:
+    """The list can be replaced while the algorithm is at work."""
+    world = World(HandClock(start=local(2016, 12, 31, 12)), 1, SynchronizationPolicy())
+    world.ask_all(4)
+    before = world.update.time.leap
+    world.controller.leap_table = TABLE
+    world.ask_all(1)
+
+    assert (before, world.update.time.leap) == (Leap.NONE, Leap.INSERT)
+    assert world.controller.leap_table is TABLE
+
+
 def test_a_deleted_second() -> None:
     """Where TAI - UTC becomes smaller a second is left out; it has never happened."""
     table = LeapTable((LeapSecond(0, 37), LeapSecond(local(2030, 7, 1) // NANOSECONDS, 36)), 1 << 40)

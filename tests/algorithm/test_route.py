@@ -93,6 +93,28 @@ def test_proof_is_wanted_where_polls_are_rare(exponent: int, quickly: bool) -> N
     assert (world.controller.next_poll(SourceId(0)) == 2.0) == quickly
 
 
+def after_steps(servers: int) -> float:
+    """Give the offset of a server whose way out became 1 ms longer at once, and what it was in five steps."""
+    random = Random(1)
+    world = World(count=servers, limits=PollLimits(6, 6))
+    world.ask_all(6)
+    for extra in (0.0, 1e-3, 8e-4, 6e-4, 4e-4, 2e-4, 0.0, 0.0, 0.0):
+        for _ in range(25):
+            world.pass_time(64.0)
+            for source in world.sources:
+                there, back = (1e-4 + random.expovariate(1e4) for _ in range(2))
+                world.ask(source, outward=there + extra * (source == SourceId(0)), homeward=back)
+    offset = world.controller.estimate(SourceId(0)).offset
+    assert offset is not None
+    return offset
+
+
+def test_learnt_asymmetry_is_forgotten_where_two_others_contradict_it() -> None:
+    """A way that comes back by small steps leaves an asymmetry behind; three sources get rid of it, two can't."""
+    assert abs(after_steps(3)) < 1e-4
+    assert after_steps(2) < -3e-4
+
+
 @pytest.mark.parametrize(("name", "limit"), [("r2", 120e-6), ("r4", 130e-6), ("r1", 110e-6)])
 def test_routes_that_change_at_adaptive_polls(name: str, limit: float) -> None:
     """A path that becomes 1 or 2 ms longer one way, or both ways, moves the clock no more than the polls do anyway."""

@@ -189,13 +189,11 @@ def test_kinds_of_sources_that_are_not_built_yet(mode: str) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("[[nts-ke-server]]", ":1: nts-ke-server: serving NTS keys is not built yet"),
-        ("[keyset]", ":1: keyset: serving NTS keys is not built yet"),
         ("[csptp]", ":1: csptp: CSPTP is not built yet"),
         ("[[csptp-server]]", ":1: csptp-server: CSPTP is not built yet"),
     ],
 )
-def test_servers_of_keys_are_not_built_yet(text: str, problem: str) -> None:
+def test_servers_that_are_not_built_yet(text: str, problem: str) -> None:
     """A section that would make this machine serve is refused: leaving it out in silence would be worse."""
     assert problems(text) == (problem,)
 

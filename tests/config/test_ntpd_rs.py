@@ -137,6 +137,12 @@ def test_what_is_not_built_yet() -> None:
         "ntp.toml:4: source[1].certificate-authority: can't be read: No such file or directory: /etc/ntpd-rs/ca.pem",
         "ntp.toml:7: source[2].mode: mode 'nts-pool' is not built yet",
         "ntp.toml:25: server[2].listen: [::]:123 shares addresses with 0.0.0.0:123 (ntp.toml:21)",
-        "ntp.toml:27: nts-ke-server: serving NTS keys is not built yet",
-        "ntp.toml:32: keyset: serving NTS keys is not built yet",
+        (
+            "ntp.toml:29: nts-ke-server[1].certificate-chain-path: can't be read: No such file or directory: "
+            "/etc/ntpd-rs/chain.pem"
+        ),
+        (
+            "ntp.toml:30: nts-ke-server[1].private-key-path: can't be read: No such file or directory: "
+            "/etc/ntpd-rs/key.pem"
+        ),
     )

@@ -13,7 +13,7 @@ import pytest
 
 from ntptwist.algorithm.config import SynchronizationPolicy
 from ntptwist.config.loader import load, loads
-from ntptwist.config.model import AccessSettings, Config, ServerSettings
+from ntptwist.config.model import AccessSettings, Config, KeySetSettings, ServerSettings
 from tests.config.stub import find_driver
 
 ROOT = Path(__file__).parents[2]
@@ -65,6 +65,7 @@ def test_the_options_show_the_defaults() -> None:
     default = Config(
         sources=config.sources,
         servers=(ServerSettings(server.listen, access),),
+        keyset=KeySetSettings(),
         policy=SynchronizationPolicy(voting_sources=len(config.sources)),
     )
 

@@ -35,7 +35,7 @@ class Pair:
         self.keyset = KeySet.fresh(random.randbytes)
         self.server = ServerProtection(self.keyset, random.randbytes)
         self.client = ClientProtection(
-            self.keys, [self.keyset.make_cookie(self.keys) for _ in range(cookies)], Random(3).randbytes
+            self.keys, [self.keyset.make_cookies(self.keys, 1)[0] for _ in range(cookies)], Random(3).randbytes
         )
 
     def request(self) -> bytes:

@@ -34,7 +34,7 @@ class Conversation:
         self.server = ServerProtection(self.keyset, random.randbytes)
         keys = session()
         self.protection = ClientProtection(
-            keys, [self.keyset.make_cookie(keys) for _ in range(cookies)], Random(2).randbytes
+            keys, [self.keyset.make_cookies(keys, 1)[0] for _ in range(cookies)], Random(2).randbytes
         )
         self.association = ClientAssociation(
             AssociationConfiguration(limits=PollLimits()), Random(3).randbytes, self.protection

@@ -306,14 +306,14 @@ def test_nothing_secret_is_shown() -> None:
 # the server
 
 
-def make_cookie(keys: SessionKeys) -> bytes:
+def make_cookies(keys: SessionKeys, count: int) -> list[bytes]:
     """Make something that depends on the keys."""
-    return b"cookie of " + keys.c2s
+    return [b"cookie of " + keys.c2s] * count
 
 
 def response(*records: Record, server: str | None = None, port: int | None = None) -> tuple[Response, list[Record]]:
     """Give what a server answers, and its records."""
-    given = ServerExchange(export, make_cookie, server, port).received(message(*records))
+    given = ServerExchange(export, make_cookies, server, port).received(message(*records))
     assert given is not None
     return given, list(RecordReader().read(given.data))
 
@@ -321,7 +321,7 @@ def response(*records: Record, server: str | None = None, port: int | None = Non
 def test_both_ends_agree() -> None:
     """A client and a server, both ours, end with the same keys, eight cookies and the place to go."""
     client = ClientExchange(export)
-    server = ServerExchange(export, make_cookie, "2001:db8::1", 1123)
+    server = ServerExchange(export, make_cookies, "2001:db8::1", 1123)
     answered = server.received(client.request)
     assert answered is not None
     done = client.received(answered.data)
@@ -329,7 +329,7 @@ def test_both_ends_agree() -> None:
     assert isinstance(done, Completed)
     assert done.result.keys == answered.keys
     assert done.result.keys.algorithm is Algorithm.AES_SIV_CMAC_512
-    assert done.result.cookies == (make_cookie(done.result.keys),) * 8
+    assert done.result.cookies == tuple(make_cookies(done.result.keys, 8))
     assert (done.result.server, done.result.port) == ("2001:db8::1", 1123)
 
 
@@ -398,7 +398,7 @@ def test_records_that_only_clients_of_pools_send() -> None:
 
 def test_a_request_in_pieces_is_answered_once() -> None:
     """The response comes with the last octet of the request, and never again."""
-    exchange = ServerExchange(export, make_cookie)
+    exchange = ServerExchange(export, make_cookies)
     answers = [exchange.received(bytes([octet])) for octet in ClientExchange(export).request]
 
     assert [answer is not None for answer in answers] == [False] * (len(answers) - 1) + [True]

@@ -88,7 +88,7 @@ def test_every_single_bit_of_a_request() -> None:
 def test_requests_without_an_answer(case: str) -> None:
     """What breaks the rules of RFC 8915, section 5.7, is not answered."""
     pair = Pair()
-    cookie = ExtensionField(COOKIE, pair.keyset.make_cookie(pair.keys))
+    cookie = ExtensionField(COOKIE, pair.keyset.make_cookies(pair.keys, 1)[0])
     fields = {
         "no identifier": (cookie,),
         "short": (ExtensionField(UNIQUE_IDENTIFIER, bytes(28)), cookie),
@@ -105,7 +105,7 @@ def test_a_longer_identifier_is_returned_whole() -> None:
     """A client may use more than 32 octets."""
     pair = Pair()
     longer = ExtensionField(UNIQUE_IDENTIFIER, bytes(range(64)))
-    request = made(pair, longer, ExtensionField(COOKIE, pair.keyset.make_cookie(pair.keys)))
+    request = made(pair, longer, ExtensionField(COOKIE, pair.keyset.make_cookies(pair.keys, 1)[0]))
 
     assert Message.parse(pair.reply(request)).fields[0] == longer
 
@@ -113,7 +113,7 @@ def test_a_longer_identifier_is_returned_whole() -> None:
 def test_short_placeholders_give_nothing() -> None:
     """A placeholder that is shorter than a cookie asks for none, and none behind the authenticator counts."""
     pair = Pair()
-    cookie = ExtensionField(COOKIE, pair.keyset.make_cookie(pair.keys))
+    cookie = ExtensionField(COOKIE, pair.keyset.make_cookies(pair.keys, 1)[0])
     request = made(pair, UNIQUE, cookie, ExtensionField(PLACEHOLDER, bytes(100)))
     request += ExtensionField(PLACEHOLDER, bytes(104)).serialize()
 
@@ -123,7 +123,7 @@ def test_short_placeholders_give_nothing() -> None:
 def test_many_placeholders_give_eight() -> None:
     """A request for hundreds of cookies costs no more than eight."""
     pair = Pair()
-    cookie = ExtensionField(COOKIE, pair.keyset.make_cookie(pair.keys))
+    cookie = ExtensionField(COOKIE, pair.keyset.make_cookies(pair.keys, 1)[0])
     request = made(pair, UNIQUE, cookie, *[ExtensionField(PLACEHOLDER, bytes(104))] * 100)
 
     assert len(cookies_in(pair, pair.reply(request))) == 8
@@ -132,10 +132,10 @@ def test_many_placeholders_give_eight() -> None:
 def test_a_small_request_gets_no_cookies() -> None:
     """When the request is too short for a fresh cookie, the reply has none rather than being longer."""
     pair = Pair()
-    keyset = KeySet({1: bytes(64)}, 1, Random(1).randbytes)
+    keyset = KeySet.fresh(Random(1).randbytes)
     server = ServerProtection(keyset, Random(1).randbytes)
     keys = session(Algorithm.AES_SIV_CMAC_512)
-    cookie = keyset.make_cookie(keys)
+    cookie = keyset.make_cookies(keys, 1)[0]
     packet = Message(REQUEST, (UNIQUE, ExtensionField(COOKIE, cookie))).serialize()
     ciphertext = keys.request_key.seal(b"1", b"", packet)
     authenticator = ExtensionField(0x0404, b"\x00\x01\x00\x10" + b"1\0\0\0" + ciphertext)
@@ -150,9 +150,27 @@ def test_a_small_request_gets_no_cookies() -> None:
     assert len(reply) <= len(request)
 
 
-def test_nothing_secret_is_shown() -> None:
-    """Whatever prints a request prints neither keys nor its identifier."""
+def test_no_key_is_shown() -> None:
+    """Whatever prints a request prints no keys."""
     pair = Pair()
     read = pair.server.read(pair.request())
 
-    assert repr(read) == f"ProtectedRequest(session={pair.keys!r}, cookies=1, size=232)"
+    assert repr(read).endswith(f"session={pair.keys!r}, cookies=1, size=232)")
+    assert repr(pair.keys) == "SessionKeys(algorithm=<Algorithm.AES_SIV_CMAC_256: 15>)"
+
+
+def test_what_follows_the_authenticator() -> None:
+    """What nobody has authenticated is not read, even where it is no field at all, and the request is answered."""
+    pair = Pair()
+    read = pair.server.read(pair.request() + bytes.fromhex("0204 0007") + bytes(40))
+
+    assert read is not None
+    assert read.session == pair.keys
+
+
+def test_fields_that_make_no_sense() -> None:
+    """A field with a length that can't be makes the request a plain one."""
+    pair = Pair()
+    request = pair.request()
+    for length in (0, 15, 17, 1000):
+        assert pair.server.read(request[:50] + length.to_bytes(2, "big") + request[52:]) is None

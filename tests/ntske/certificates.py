@@ -12,6 +12,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from ntptwist.nts.certificate import ServerIdentity
+
 DAY = timedelta(days=1)
 
 
@@ -32,6 +34,11 @@ class Certified:
         """The private key as PEM, unencrypted."""
         return self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
+    @property
+    def identity(self) -> ServerIdentity:
+        """The certificate alone and its key."""
+        return ServerIdentity((self.certificate,), self.key)
+
 
 class Authority(Certified):
     """An authority of a test's own."""
@@ -41,6 +48,11 @@ class Authority(Certified):
         """Make one that is valid for a month, half of it past."""
         return cls(*_signed(name, None, datetime.now(UTC) - 400 * DAY, datetime.now(UTC) + 400 * DAY, ()))
 
+    def delegate(self, name: str = "test intermediate") -> Self:
+        """Make an authority whose own certificate this one has signed."""
+        now = datetime.now(UTC)
+        return type(self)(*_signed(name, self, now - 300 * DAY, now + 300 * DAY, (), ca=True))
+
     def certify(self, *names: str, begin: datetime | None = None, end: datetime | None = None) -> Certified:
         """Make a server's certificate for names and addresses."""
         now = datetime.now(UTC)
@@ -48,7 +60,7 @@ class Authority(Certified):
 
 
 def _signed(
-    name: str, authority: Authority | None, begin: datetime, end: datetime, names: tuple[str, ...]
+    name: str, authority: Authority | None, begin: datetime, end: datetime, names: tuple[str, ...], *, ca: bool = False
 ) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
@@ -60,7 +72,7 @@ def _signed(
         .serial_number(x509.random_serial_number())
         .not_valid_before(begin)
         .not_valid_after(end)
-        .add_extension(x509.BasicConstraints(ca=authority is None, path_length=None), critical=True)
+        .add_extension(x509.BasicConstraints(ca=ca or authority is None, path_length=None), critical=True)
     )
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName([_general(each) for each in names]), critical=False)

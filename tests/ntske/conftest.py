@@ -19,7 +19,7 @@ from zope.interface import implementer
 
 from ntptwist.nts.keyset import KeySet
 from ntptwist.ntske.server import KeyExchangeServer
-from ntptwist.ntske.tls import server_options
+from ntptwist.ntske.tls import server_context
 from tests.ntske.certificates import Authority, Certified
 
 HOST = "127.0.0.1"
@@ -51,9 +51,10 @@ def start_server(certified: Certified, keyset: KeySet) -> Iterator[StartServer]:
     """Give a function that starts a server of ours."""
     running: list[KeyExchangeServer] = []
 
-    def start(host: str = HOST, options: Any = None, **where: Any) -> KeyExchangeServer:
-        options = options or server_options(certified.pem, certified.key_pem)
-        server = KeyExchangeServer(host, 0, options, keyset, reactor, **where)
+    def start(host: str = HOST, certified: Certified = certified, **options: Any) -> KeyExchangeServer:
+        made = server_context(certified.identity)
+        context = options.pop("context", lambda: made)
+        server = KeyExchangeServer(host, 0, context, keyset, reactor, **options)
         server.startService()
         running.append(server)
         return server
@@ -125,6 +126,18 @@ Act = Callable[[Scripted], None]
 
 
 @implementer(IOpenSSLServerConnectionCreator)
+class Creator:
+    """A server's end of TLS in Twisted's form."""
+
+    def __init__(self, certified: Certified) -> None:
+        self._context = server_context(certified.identity)
+
+    def serverConnectionForTLS(self, protocol: Any) -> SSL.Connection:
+        """Make one."""
+        return SSL.Connection(self._context, None)
+
+
+@implementer(IOpenSSLServerConnectionCreator)
 class WithoutALPN:
     """A server's end of TLS that knows no ALPN, or ``answers`` that nothing of it suits."""
 
@@ -153,7 +166,7 @@ def start_peer(certified: Certified) -> Iterator[StartPeer]:
         factories.append(ScriptedFactory(act))
         factory: Any = factories[-1]
         if tls:
-            options = options or server_options(certified.pem, certified.key_pem)
+            options = options or Creator(certified)
             factory = TLSMemoryBIOFactory(options, isClient=False, wrappedFactory=factory)
             factory.noisy = False
         listening: Any = reactor

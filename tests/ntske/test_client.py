@@ -16,7 +16,7 @@ from ntptwist.errors import KeyExchangeError
 from ntptwist.nts.aead import Algorithm
 from ntptwist.nts.keyset import KeySet
 from ntptwist.ntske.client import exchange_keys
-from ntptwist.ntske.tls import ALPN, Trust, server_options
+from ntptwist.ntske.tls import ALPN, Trust
 from ntptwist.wire.record import Record, RecordType
 from tests.ntske.certificates import DAY, Authority, Certified
 from tests.ntske.conftest import HOST, Act, Scripted, StartPeer, StartServer, WithoutALPN, nothing
@@ -120,7 +120,7 @@ async def test_the_system_does_not_know_it_either(start_server: StartServer) -> 
 async def test_a_self_signed_certificate(start_server: StartServer, authority: Authority) -> None:
     """A certificate that only vouches for itself is refused."""
     alone = Authority.make("alone")
-    server = start_server(options=server_options(alone.pem, alone.key_pem))
+    server = start_server(certified=alone)
 
     assert "its certificate is not trusted: it is signed by itself" in await complaint(server.port, authority)
 
@@ -138,7 +138,7 @@ async def test_a_self_signed_certificate(start_server: StartServer, authority: A
 async def test_a_wrong_name(start_server: StartServer, authority: Authority, host: str, names: tuple[str, ...]) -> None:
     """A good certificate of another server is refused: other name, other address, or none at all."""
     other = authority.certify(*names)
-    server = start_server(options=server_options(other.pem, other.key_pem))
+    server = start_server(certified=other)
 
     assert await complaint(server.port, authority, host) == (
         f"key exchange with {host}: its certificate is not for {host}"
@@ -149,7 +149,7 @@ async def test_a_wrong_name(start_server: StartServer, authority: Authority, hos
 async def test_expired(start_server: StartServer, authority: Authority) -> None:
     """A certificate whose time is over is refused, with its end and what our clock says."""
     old = authority.certify(HOST, begin=NOW - 3 * DAY, end=NOW - 2 * DAY)
-    server = start_server(options=server_options(old.pem, old.key_pem))
+    server = start_server(certified=old)
     words = await complaint(server.port, authority)
 
     assert words.startswith(
@@ -161,7 +161,7 @@ async def test_expired(start_server: StartServer, authority: Authority) -> None:
 async def test_not_yet_valid(start_server: StartServer, authority: Authority) -> None:
     """A certificate of the future is refused: perhaps it is our clock that is wrong, so it is said."""
     early = authority.certify(HOST, begin=NOW + DAY, end=NOW + 2 * DAY)
-    server = start_server(options=server_options(early.pem, early.key_pem))
+    server = start_server(certified=early)
     words = await complaint(server.port, authority)
 
     assert f"its certificate is not valid before {NOW + DAY:%Y-%m-%d %H:%M} UTC, and the clock says" in words
@@ -171,7 +171,7 @@ async def test_not_yet_valid(start_server: StartServer, authority: Authority) ->
 async def test_validity_at_another_moment(start_server: StartServer, authority: Authority, age: int) -> None:
     """Certificates are judged by the moment that is given: an old one is good then, today's is not."""
     old = authority.certify(HOST, begin=NOW - 101 * DAY, end=NOW - 99 * DAY)
-    server = start_server(options=server_options(old.pem, old.key_pem))
+    server = start_server(certified=old)
     then = (NOW - age * DAY).astimezone(timezone(timedelta(hours=14)))
 
     if age == 100:
@@ -222,10 +222,11 @@ async def test_a_name_without_addresses(authority: Authority) -> None:
 
 async def test_tls_1_2_only(start_peer: StartPeer, certified: Certified, authority: Authority) -> None:
     """A server without TLS 1.3 is refused."""
-    old = server_options(certified.pem, certified.key_pem)
+    private: Any = certified.key  # pyOpenSSL wants cryptography's objects; Twisted's annotations don't know them
+    certificate: Any = certified.certificate
     options = CertificateOptions(
-        privateKey=old.privateKey,
-        certificate=old.certificate,
+        privateKey=private,
+        certificate=certificate,
         lowerMaximumSecurityTo=TLSVersion.TLSv1_2,
         acceptableProtocols=[ALPN],
     )

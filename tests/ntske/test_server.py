@@ -1,9 +1,10 @@
-"""The first slice of the key exchange server."""
+"""The key exchange server, as clients of another make see it."""
 
 from __future__ import annotations
 
 import socket
 import ssl
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -12,29 +13,14 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
-from ntptwist.ntske.tls import ALPN, server_options, words_of
+from ntptwist.nts.certificate import ServerIdentity
+from ntptwist.ntske.client import exchange_keys
+from ntptwist.ntske.server import KeyExchangeServer, Outcome
+from ntptwist.ntske.tls import Trust, server_context, words_of
 from ntptwist.wire.record import Record, RecordReader
-from tests.ntske.certificates import Authority, Certified
+from tests.ntske.asking import REQUEST, SLOW, ask, context, settled
+from tests.ntske.certificates import Authority
 from tests.ntske.conftest import HOST, StartServer
-
-REQUEST = bytes.fromhex("80010002 0000 80040002 000f 80000000")
-
-
-def context(authority: Certified, alpn: list[str]) -> ssl.SSLContext:
-    """Make the client's end with the standard library, which knows nothing of ours."""
-    made = ssl.create_default_context(cadata=authority.pem.decode())
-    made.set_alpn_protocols(alpn)
-    return made
-
-
-def ask(port: int, made: ssl.SSLContext, request: bytes) -> bytes:
-    """Send a request and read to the end, in a thread."""
-    with socket.create_connection((HOST, port), 5.0) as plain, made.wrap_socket(plain, server_hostname=HOST) as tls:
-        tls.sendall(request)
-        answer = b""
-        while piece := tls.recv(4096):
-            answer += piece
-        return answer
 
 
 async def test_another_client(start_server: StartServer, authority: Authority) -> None:
@@ -47,44 +33,129 @@ async def test_another_client(start_server: StartServer, authority: Authority) -
     assert {len(record.body) for record in records if record.type == 5} == {104}
 
 
+async def test_a_request_in_pieces(start_server: StartServer, authority: Authority) -> None:
+    """A request may come octet by octet."""
+    server = start_server(limits=SLOW)
+    pieces = [REQUEST[index : index + 1] for index in range(len(REQUEST))]
+    answer = await deferToThread(ask, server.port, context(authority, ["h2", "ntske/1"]), *pieces)
+
+    assert len(list(RecordReader().read(answer))) == 11
+    assert await settled(server, 1) == {Outcome.GIVEN: 1}
+
+
 async def test_a_bad_request(start_server: StartServer, authority: Authority) -> None:
     """A bad request is answered with an error."""
     server = start_server()
     answer = await deferToThread(ask, server.port, context(authority, ["ntske/1"]), bytes.fromhex("80000000"))
 
     assert next(RecordReader().read(answer)) == Record.of_numbers(2, 1)
+    assert await settled(server, 1) == {Outcome.REFUSED: 1}
     assert server.exchanges == 0
+
+
+async def test_where_to_send_requests(start_server: StartServer, authority: Authority) -> None:
+    """The server names another host and port for NTP where it was told to."""
+    server = start_server(ntp_server="ntp.example", ntp_port=1123)
+    result = await exchange_keys(reactor, HOST, server.port, Trust(authority.pem))
+
+    assert (result.server, result.port) == ("ntp.example", 1123)
 
 
 async def test_tls_1_2_is_refused(start_server: StartServer, authority: Authority) -> None:
-    """A client without TLS 1.3 gets nothing."""
+    """A client without TLS 1.3 gets nothing, and is told why."""
     made = context(authority, ["ntske/1"])
     made.maximum_version = ssl.TLSVersion.TLSv1_2
-
-    with pytest.raises(ssl.SSLError, match=r"(?i)protocol"):
-        await deferToThread(ask, start_server().port, made, REQUEST)
-
-
-@pytest.mark.parametrize("alpn", [[], ["h2"]])
-async def test_without_alpn(start_server: StartServer, authority: Authority, alpn: list[str]) -> None:
-    """A client that does not ask for a key exchange gets none."""
-    server = start_server()
-    with pytest.raises(OSError, match=r"(?i)alert|reset|eof|protocol"):
-        raise OSError(f"no protocol: {await deferToThread(ask, server.port, context(authority, alpn), REQUEST)!r}")
-
-    assert server.exchanges == 0
-
-
-async def test_a_silent_client_is_cut_off(start_server: StartServer) -> None:
-    """A connection on which nothing happens is closed after two seconds."""
     server = start_server()
 
-    def wait() -> bytes:
+    with pytest.raises(ssl.SSLError, match=r"(?i)alert protocol version"):
+        await deferToThread(ask, server.port, made, REQUEST)
+    assert await settled(server, 1) == {Outcome.TLS: 1}
+
+
+async def test_without_alpn(start_server: StartServer, authority: Authority) -> None:
+    """A client that does not say that it wants a key exchange gets none."""
+    server = start_server()
+    answer = b""
+    with suppress(OSError):
+        answer = await deferToThread(ask, server.port, context(authority, []), REQUEST)
+
+    assert answer == b""
+    assert await settled(server, 1) == {Outcome.PROTOCOL: 1}
+
+
+async def test_with_another_alpn(start_server: StartServer, authority: Authority) -> None:
+    """A client that wants something else is told that it is not here."""
+    server = start_server()
+    with pytest.raises(ssl.SSLError, match=r"(?i)alert no application protocol"):
+        await deferToThread(ask, server.port, context(authority, ["h2", "ntske/2"]), REQUEST)
+
+    assert await settled(server, 1) == {Outcome.PROTOCOL: 1}
+
+
+async def test_no_tls(start_server: StartServer) -> None:
+    """What is no TLS at all is closed at once."""
+    server = start_server(limits=SLOW)
+
+    def speak() -> bytes:
         with socket.create_connection((HOST, server.port), 5.0) as plain:
-            return plain.recv(1)
+            plain.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            return plain.recv(4096)
 
-    with pytest.raises(ConnectionResetError):
-        await deferToThread(wait)
+    alert = await deferToThread(speak)
+
+    assert alert[:1] in (b"\x15", b"")
+    assert await settled(server, 1) == {Outcome.TLS: 1}
+
+
+async def test_no_resumption(start_server: StartServer, authority: Authority) -> None:
+    """A client can't take up an earlier session: nothing is kept of it."""
+    server = start_server()
+    made = context(authority, ["ntske/1"])
+
+    def twice() -> list[bool]:
+        reused = []
+        session = None
+        for _ in range(2):
+            with (
+                socket.create_connection((HOST, server.port), 5.0) as plain,
+                made.wrap_socket(plain, server_hostname=HOST, session=session) as tls,
+            ):
+                tls.sendall(REQUEST)
+                while tls.recv(4096):
+                    pass
+                reused.append(bool(tls.session_reused))
+                session = tls.session
+        return reused
+
+    assert await deferToThread(twice) == [False, False]
+
+
+async def test_the_whole_chain_is_sent(start_server: StartServer, authority: Authority) -> None:
+    """A client that knows only the authority at the root can follow the chain to it."""
+    intermediate = authority.delegate()
+    leaf = intermediate.certify(HOST)
+    made = server_context(ServerIdentity((leaf.certificate, intermediate.certificate), leaf.key))
+    server = start_server(context=lambda: made)
+    answer = await deferToThread(ask, server.port, context(authority, ["ntske/1"]), REQUEST)
+
+    assert len(answer) > 800
+
+
+async def test_a_very_long_chain(start_server: StartServer, authority: Authority) -> None:
+    """A chain that fills more than one TLS record is sent whole."""
+    leaf = authority.certify(HOST)
+    made = server_context(ServerIdentity((leaf.certificate, *[authority.certificate] * 60), leaf.key))
+    server = start_server(context=lambda: made)
+    answer = await deferToThread(ask, server.port, context(authority, ["ntske/1"]), REQUEST)
+
+    assert len(answer) > 800
+
+
+async def test_ipv6(start_server: StartServer, authority: Authority) -> None:
+    """A server on every address serves IPv4 and IPv6."""
+    server = start_server("::")
+    for host in (HOST, "::1"):
+        assert (await exchange_keys(reactor, host, server.port, Trust(authority.pem))).cookies
 
 
 async def test_stopped(start_server: StartServer) -> None:
@@ -98,12 +169,13 @@ async def test_stopped(start_server: StartServer) -> None:
         await deferToThread(socket.create_connection, (HOST, server.port), 5.0)
 
 
-def test_key_and_certificate_must_belong_together(certified: Certified, authority: Authority) -> None:
-    """A key of another certificate is noticed when TLS is set up."""
-    options = server_options(certified.pem, authority.key_pem)
+async def test_an_address_that_is_taken(start_server: StartServer) -> None:
+    """An address that another has is an error of the system's."""
+    server = start_server()
+    second = KeyExchangeServer(HOST, server.port, server.context, server.keys, reactor)
 
-    with pytest.raises(SSL.Error):
-        options.getContext()
+    with pytest.raises(OSError, match="Address already in use"):
+        second.startService()
 
 
 @pytest.mark.parametrize(
@@ -118,5 +190,3 @@ def test_words_for_errors_of_tls(reasons: list[tuple[str, str, str]], words: str
     """OpenSSL's reasons become a clause for people."""
     assert words_of(SSL.Error(reasons)) == words
     assert words_of(SSL.Error()) == "TLS failed: no reason given"
-    assert ALPN == b"ntske/1"
-    assert reactor is not None

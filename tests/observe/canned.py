@@ -57,7 +57,8 @@ def status(**changes: Any) -> dict[str, Any]:
         "offset": 12.3e-6, "uncertainty": 7.9e-6, "error_bound": 9.4e-3, "frequency": -3.541, "frequency_error": 0.045,
         "stratum": 2, "reference_id": "C0000201", "reference_time": "2026-11-22T08:31:48.000Z", "reference_age": 23.5,
         "leap": "none", "wander": 0.012, "root_delay": 0.01364, "root_dispersion": 0.0011, "steps": 1,
-        "accumulated_steps": 0.0, "used": [1, 2, 3], "sources": sources(), "servers": [], "last_event": 8,
+        "accumulated_steps": 0.0, "used": [1, 2, 3], "sources": sources(), "servers": [], "key_servers": [],
+        "last_event": 8,
         "majority": {"low": -9.0e-3, "high": 9.1e-3, "agree": 3, "of": 4, "needed": 3},
     }  # fmt: skip
     return {**state, **changes}

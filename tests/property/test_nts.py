@@ -69,7 +69,7 @@ def client_outcome(parts: list[bytes]) -> Completed | Failed | None:
 
 def server_outcome(parts: list[bytes]) -> list[Response]:
     """Give what a server makes of a request in pieces."""
-    exchange = ServerExchange(export, lambda keys: keys.c2s)
+    exchange = ServerExchange(export, lambda keys, count: [keys.c2s] * count)
     return [response for part in parts if (response := exchange.received(part)) is not None]
 
 

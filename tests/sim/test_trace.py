@@ -100,3 +100,14 @@ def test_a_trace_can_grow_after_its_figures_were_drawn() -> None:
     made.extend([2.0], [0.0])
 
     assert len(made) == 3
+
+
+def test_recovery_from_a_step() -> None:
+    """The seconds from a step to the first of the quiet ones are counted, whole ones; 0 when it never showed."""
+    quiet = [0.0] * STEADY
+    made = trace(0.0, 0.5, 0.5, 0.5, *quiet)
+
+    assert made.recovery(0.5) == 4
+    assert made.recovery(0.0) == 4
+    assert made.recovery(3.0) == 0
+    assert trace(0.0, 0.5, *quiet[1:]).recovery(0.5) is None

@@ -61,7 +61,7 @@ class VirtualKeyExchange:
             return hashlib.sha512(session + context).digest()[:size]
 
         client = ClientExchange(export)
-        answered = ServerExchange(export, self.keys.make_cookie).received(client.request)
+        answered = ServerExchange(export, self.keys.make_cookies).received(client.request)
         assert answered is not None
         completed = client.received(answered.data)
         assert isinstance(completed, Completed)

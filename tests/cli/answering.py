@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import threading
 from collections.abc import Callable, Mapping
@@ -11,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.observe.canned import events, sources, status
+
+ENVIRONMENT = {"PYTHONPATH": "."} | {name: value for name, value in os.environ.items() if name.startswith("COVERAGE")}
+"""What a tool that is started sees of the environment: the measuring of coverage goes on in it."""
 
 Answer = bytes | Callable[[dict[str, Any]], Any]
 

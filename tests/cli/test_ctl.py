@@ -16,7 +16,7 @@ import pytest
 
 from ntptwist.cli.client import DEFAULT_DIRECTORY, NoDaemonError, RequestError, ask, control_directory
 from ntptwist.cli.ctl import FAMILIES, main
-from tests.cli.answering import Answering
+from tests.cli.answering import ENVIRONMENT, Answering
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_plain_letters_where_needed(daemon: Answering) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "ntptwist.cli.ctl", "-c", str(daemon.config), "status"],
         capture_output=True,
-        env={"PYTHONIOENCODING": "ascii", "PYTHONPATH": "."},
+        env={**ENVIRONMENT, "PYTHONIOENCODING": "ascii"},
         check=True,
         timeout=20,
     )
@@ -193,7 +193,7 @@ def test_a_reader_that_has_seen_enough(daemon: Answering) -> None:
     """``ntptwist-ctl events | head`` ends quietly."""
     command = f"{sys.executable} -m ntptwist.cli.ctl -c {daemon.config} sources | true; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(
-        ["bash", "-c", command], capture_output=True, text=True, env={"PYTHONPATH": "."}, timeout=20, check=True
+        ["bash", "-c", command], capture_output=True, text=True, env=ENVIRONMENT, timeout=20, check=True
     )
 
     assert done.stdout == "0\n"

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from ntptwist.cli.watch import ENTER, LEAVE
-from tests.cli.answering import Answering, ok
+from tests.cli.answering import ENVIRONMENT, Answering, ok
 from tests.observe.canned import events, lost
 
 PATIENCE = 10.0
@@ -38,7 +38,7 @@ class Terminal:
             stdin=self.slave,
             stdout=self.slave,
             stderr=self.slave,
-            env={"PYTHONPATH": ".", "TERM": "xterm", "LC_ALL": "C.UTF-8", **environment},
+            env={**ENVIRONMENT, "TERM": "xterm", "LC_ALL": "C.UTF-8", **environment},
             start_new_session=True,
         )
 
@@ -200,7 +200,7 @@ def test_without_a_terminal(daemon: Answering) -> None:
     """Into a pipe nothing is drawn: 64."""
     done = subprocess.run(
         [sys.executable, "-m", "ntptwist.cli.ctl", "-c", str(daemon.config), "watch"],
-        capture_output=True, text=True, env={"PYTHONPATH": "."}, timeout=20, stdin=subprocess.DEVNULL, check=False,
+        capture_output=True, text=True, env=ENVIRONMENT, timeout=20, stdin=subprocess.DEVNULL, check=False,
     )  # fmt: skip
 
     assert done.returncode == 64

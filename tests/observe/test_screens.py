@@ -53,6 +53,16 @@ GOLDEN: dict[str, Callable[[], list[str]]] = {
     "why-falseticker": lambda: why_lines({"status": status(), "source": sources()[3], "events": events()[1:]}, 96),
     "why-silent": lambda: why_lines({"status": status(), "source": sources()[4], "events": []}, 96),
     "why-resolving": lambda: why_lines({"status": lost(), "source": lost()["sources"][0], "events": []}, 96),
+    "why-undecided": lambda: why_lines(
+        {
+            "status": status(
+                majority={"low": 0.0, "high": 0.0, "agree": 2, "of": 4, "needed": 3}, state="holding over"
+            ),
+            "source": source(selected=False, standing="no_majority", reason="no majority", nts_cookies=7),
+            "events": [],
+        },
+        96,
+    ),
     "watch-80": lambda: live(80, 16),
     "watch-120": lambda: live(120, 16, "s", "down"),
     "watch-details": lambda: live(100, 36, "down", "down", "down", "enter"),
@@ -135,6 +145,13 @@ def test_status_says_when_the_own_clock_is_served() -> None:
 
     assert told.endswith("with this machine's own, unsynchronized time as stratum 10 (local-stratum)")
     assert "own" not in "".join(line for line in status_lines(status(servers=servers)) if line.startswith("Server"))
+
+
+def test_status_tells_what_key_servers_did() -> None:
+    """Each server of NTS keys has a line too."""
+    servers = [{"address": "[::]:4460", "trouble": "no certificate", "outcomes": {}}]
+
+    assert "NTS key server      [::]:4460: not served: no certificate" in status_lines(status(key_servers=servers))
 
 
 def test_events_have_numbers_and_names() -> None:

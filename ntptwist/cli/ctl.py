@@ -23,6 +23,8 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "ntptwist.cli.watch": ("watch",),
     "ntptwist.cli.monitoring": ("waitsync", "check", "metrics"),
     "ntptwist.cli.offline": ("check-config", "drivers"),
+    "ntptwist.cli.change": ("reload", "add", "remove", "online", "offline", "burst"),
+    "ntptwist.cli.sync": ("sync",),
     "ntptwist.cli.completion": ("completion",),
 }
 """The commands, in the order of the help, by the module that does them."""

@@ -12,7 +12,7 @@ This is the face that source drivers see, built-in ones and those from outside: 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import EllipsisType
 from typing import Any, TypeVar
 
@@ -111,6 +111,10 @@ class Table:
     def __contains__(self, key: str) -> bool:
         """Tell whether the file gives this key; asking so does not make it a known one."""
         return key in self._values
+
+    def __iter__(self) -> Iterator[str]:
+        """Give the keys of the file; that does not make them known ones."""
+        return iter(self._values)
 
     @property
     def location(self) -> str:

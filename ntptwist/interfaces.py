@@ -241,6 +241,7 @@ class ISystem(Interface):
 
     clock: IClock = Attribute("the clock that is being kept")
     randbytes: Any = Attribute("source of random octets: ``randbytes(n) -> bytes``")
+    journal: Journal = Attribute("what was decided and what became another, numbered")
     state_directory: str | None = Attribute("where things are kept over a restart; None: nowhere")
 
     def register(
@@ -252,8 +253,8 @@ class ISystem(Interface):
     ) -> ISourceController:
         """A source begins; called by its startService.  ``options`` is what the operator says of it."""
 
-    def forget(source: SourceId) -> None:
-        """A source has ended; called by its spawner service."""
+    def forget(source: SourceId, end: SourceEnd | None = None) -> None:
+        """A source has ended, in this way; called by its spawner service."""
 
     def time() -> TimeSnapshot:
         """Give what a server may say of the time."""
@@ -387,6 +388,7 @@ if TYPE_CHECKING:
     from ntptwist.algorithm.update import ControllerStatus, ControlUpdate
     from ntptwist.control.report import Report
     from ntptwist.identifiers import ReferenceId, SourceEnd
+    from ntptwist.journal import Journal
     from ntptwist.kernel.mmsg import Batch
     from ntptwist.kernel.pps import Pulse
     from ntptwist.snapshot import SourceEstimate

@@ -8,17 +8,14 @@ clock goes on.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from socket import gethostname
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import IService
 
-from ntptwist.algorithm.update import Decision
 from ntptwist.config.model import Config
-from ntptwist.identifiers import SourceId
 from ntptwist.observe.history import History, Sampler
 from ntptwist.observe.html import EVENT_LIMIT, FILES, Event, page
 from ntptwist.observe.latency import Latency
@@ -27,7 +24,6 @@ from ntptwist.observe.observer import Observer
 from ntptwist.observe.state import status_data
 from ntptwist.snapshot import KeyServerSnapshot, ServerSnapshot
 from ntptwist.system import System
-from ntptwist.timestamp import Timestamp
 
 if TYPE_CHECKING:
     from ntptwist.observe.web import Page
@@ -62,18 +58,12 @@ class Views:
 
     def page(self) -> Iterator[str]:
         """Give the web page in pieces."""
-        status = self.status()
-        names = {row["id"]: row["name"] for row in status["sources"]}
-        return page(status, self.host, [self._event(*each, names) for each in self._latest()])
-
-    def _latest(self) -> list[tuple[int, Decision]]:
-        return list(islice(reversed(self.system.journal), EVENT_LIMIT))
-
-    def _event(self, time: int, decision: Decision, names: Mapping[SourceId | None, str]) -> Event:
-        about = ""
-        if decision.source is not None:
-            about = f"{names.get(decision.source, 'a source that has ended')}: "
-        return Event(Timestamp(time), decision.kind.value, about + decision.reason)
+        journal = self.system.journal
+        events = [
+            Event(entry.time, entry.kind, f"{entry.name}: {entry.reason}" if entry.name else entry.reason)
+            for entry in reversed(journal.after(journal.last - EVENT_LIMIT))
+        ]
+        return page(self.status(), self.host, events)
 
 
 def make_observers(

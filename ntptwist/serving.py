@@ -174,6 +174,7 @@ class ServerService(PortService):
             trouble=self.trouble,
             counters=self.server.counters(),
             clients=tuple(self.server.clients(TOP_CLIENTS)),
+            stratum=self.server.time().stratum,
         )
 
 

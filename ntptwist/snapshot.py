@@ -64,10 +64,11 @@ class SourceEstimate:
     """
     What the algorithm thinks of one source; ``reason`` says in words why it is used or not.
 
-    ``standing`` is the same for programs.  ``distance`` is the root distance: truth is within that of ``offset``, if
-    the source is right.  ``skew`` (ppm) is how well ``frequency`` is known, ``span`` for how long it has measured
-    without starting afresh.  ``last_offset`` is what the last measurement says alone, ``precision`` what that server
-    says of its clock (log2 seconds).
+    ``standing`` is the same for programs, ``why`` and ``change`` in whole sentences: why it is so, and what would
+    change it.  ``distance`` is the root distance: truth is within that of ``offset``, if the source is right.  ``skew``
+    (ppm) is how well ``frequency`` is known, ``span`` for how long it has measured without starting afresh.
+    ``last_offset`` is what the last measurement says alone, ``precision`` what that server says of its clock (log2
+    seconds).
     """
 
     selected: bool = False
@@ -91,11 +92,18 @@ class SourceEstimate:
     last_offset: float | None = None
     precision: int | None = None
     interleaved: bool = False
+    why: str = ""
+    change: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceObservation:
-    """What a source tells of itself: who it is, and how its conversation goes; ``trouble`` is the latest trouble."""
+    """
+    What a source tells of itself: who it is, and how its conversation goes; ``trouble`` is the latest trouble.
+
+    ``drops`` counts by their reasons what was ``dropped``; ``next_poll`` is the seconds until it is asked again, None
+    where nobody asks.
+    """
 
     name: str
     address: str
@@ -107,6 +115,8 @@ class SourceObservation:
     sent: int = 0
     received: int = 0
     dropped: int = 0
+    drops: Mapping[str, int] = field(default_factory=dict)
+    next_poll: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,13 +146,25 @@ class ServerSnapshot:
     """
     One server: its address, why it is not served (None: it is), its counters and the clients that ask most.
 
-    The counters are those of ``protocol.server.ServerCounters``.
+    The counters are those of ``protocol.server.ServerCounters``.  ``stratum`` is what it says at the moment.
     """
 
     address: str
     trouble: str | None
     counters: Mapping[str, int]
     clients: tuple[ClientSnapshot, ...] = ()
+    stratum: int = 16
+
+
+@dataclass(frozen=True, slots=True)
+class MajoritySnapshot:
+    """What most sources hold: ``agree`` of ``of`` say that the offset is from ``low`` to ``high``; ``needed`` must."""
+
+    low: float
+    high: float
+    agree: int
+    of: int
+    needed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +201,9 @@ class SystemSnapshot:
     ``offset`` is what is left to correct (seconds, reference minus local), ``error_bound`` the largest error: |offset|,
     three standard deviations, and what dispersion and half the delay of the sources may hide, ``frequency`` the
     correction in force (ppm), ``control`` one of system, observe, virtual.  ``used`` are the selected sources, the one
-    that gives stratum and reference id first.  ``oscillator_frequency`` is the correction that the oscillator needs,
-    without what an offset is being slewed by (ppm).
+    that gives stratum and reference id first; ``majority`` is None while no source has a vote.
+    ``oscillator_frequency`` is the correction that the oscillator needs, without what an offset is being slewed by
+    (ppm).
     """
 
     now: Timestamp
@@ -200,3 +223,4 @@ class SystemSnapshot:
     used: tuple[SourceId, ...] = ()
     oscillator_frequency: float = 0.0
     corrections: CorrectionsSnapshot = CorrectionsSnapshot()
+    majority: MajoritySnapshot | None = None

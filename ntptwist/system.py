@@ -9,7 +9,6 @@ tells the kernel how good the clock is, and holds the snapshot that servers and 
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from typing import Any
@@ -22,7 +21,7 @@ from ntptwist.algorithm.book import ends_month
 from ntptwist.algorithm.config import PollLimits, SelectionOptions
 from ntptwist.algorithm.update import ControlUpdate, Decision, DecisionKind
 from ntptwist.errors import ClockError
-from ntptwist.identifiers import Leap, ReferenceId, SourceId, SpawnerId
+from ntptwist.identifiers import Leap, ReferenceId, SourceEnd, SourceId, SpawnerId
 from ntptwist.interfaces import (
     IClock,
     IClockController,
@@ -32,12 +31,10 @@ from ntptwist.interfaces import (
     ISpawnerService,
     ISystem,
 )
+from ntptwist.journal import Journal
 from ntptwist.log import Logger
 from ntptwist.measurement import Measurement
 from ntptwist.snapshot import MAXIMUM_DISPERSION, SourceEstimate, SourceSnapshot, SystemSnapshot, TimeSnapshot
-
-JOURNAL_LENGTH = 500
-"""Decisions kept for ``ntptwist-ctl``; at one a second some eight minutes, in practice weeks."""
 
 ADDRESS_INTERVAL = 60.0
 """Seconds between two looks at this host's own addresses."""
@@ -50,6 +47,12 @@ LEVELS = {
     DecisionKind.UNSYNCHRONIZED: LogLevel.warn,
 }
 """The level of a decision in the log, where it is not info."""
+
+ACCUSATIONS = {
+    word: word
+    for word in ("implausible", "silent", "quiet", "unsynchronized", "stratum", "loop", "distance", "falseticker")
+} | {"drifting": "falseticker"}
+"""Standings that are news even of a source that has never been used, and what they amount to."""
 
 _LEAP_SECONDS = (Leap.INSERT, Leap.DELETE)
 
@@ -70,7 +73,7 @@ class SourceController:
 
     def next_poll(self) -> float:
         """Give the seconds until the next request."""
-        return self._system.controller.next_poll(self._source)
+        return self._system.next_poll(self._source)
 
     def desired_poll(self) -> int:
         """Give the poll exponent for the next request."""
@@ -104,13 +107,15 @@ class System(MultiService):
         self.clock = clock
         self.controller = controller
         self.randbytes = randbytes
-        self.journal: deque[tuple[int, Decision]] = deque(maxlen=JOURNAL_LENGTH)
+        self.journal = Journal()
         self._reactor = reactor
         self._own_addresses = own_addresses
         self._addresses_known = -ADDRESS_INTERVAL
         self._fail = fail
         self._sources: dict[SourceId, ISource] = {}
         self._addresses: dict[SourceId, ReferenceId] = {}
+        self._standings: dict[SourceId, str | None] = {}
+        self._polls: dict[SourceId, int] = {}
         self._stale: list[SourceId] = []  # ended after the clock was let go: the algorithm forgets them at a restart
         self._source_ids = count(1)
         self._spawner_ids = count(1)
@@ -179,13 +184,20 @@ class System(MultiService):
             address=observation.address,
             spawner=spawner,
         )
+        other = observation.name if observation.mode == "pool" else observation.address
+        where = f", {other}" if observation.address not in ("", observation.name) else ""
+        self._note("source", f"a new source of mode {observation.mode}{where}", source.id)
         return SourceController(self, source.id)
 
-    def forget(self, source: SourceId) -> None:
+    def forget(self, source: SourceId, end: SourceEnd | None = None) -> None:
         """Drop the books on a source; the choice of sources is made anew without it."""
-        if self._sources.pop(source, None) is None:
+        if source not in self._sources:
             return
-        del self._addresses[source]
+        if self.running:
+            self._note("source", "ended" if end is None else f"ended: {end.explanation}", source)
+        del self._sources[source], self._addresses[source]
+        self._standings.pop(source, None)
+        self._polls.pop(source, None)
         if self.running:
             self._run(self.controller.remove_source, source)
         else:
@@ -195,6 +207,18 @@ class System(MultiService):
         """Carry a measurement to the algorithm; one of a source that has ended is dropped."""
         if source in self._sources:
             self._run(self.controller.measured, source, measurement)
+            self._look_at(source)
+
+    def next_poll(self, source: SourceId) -> float:
+        """A request is being sent: give the seconds until the next one, and note when that is another interval."""
+        seconds = self.controller.next_poll(source)
+        poll = self.controller.desired_poll(source)
+        before = self._polls.get(source)
+        self._polls[source] = poll
+        if before not in (None, poll):
+            self._note("poll", f"asked each {2**poll} s instead of each {2**before} s", source)
+        self._look_at(source)
+        return seconds
 
     # what an operator asks for
 
@@ -254,6 +278,7 @@ class System(MultiService):
             used=status.used,
             oscillator_frequency=status.oscillator_frequency,
             corrections=status.corrections,
+            majority=status.majority,
         )
 
     def _row(self, source: ISource) -> SourceSnapshot:
@@ -296,12 +321,31 @@ class System(MultiService):
             self._fail(panic[0].reason)
 
     def _tell(self, decision: Decision) -> None:
-        self.journal.append((self.clock.read().local, decision))
-        source = self._sources.get(decision.source) if decision.source is not None else None
-        seen = None if source is None else source.observe()
-        about = "" if seen is None else f"{seen.address if seen.mode == 'pool' else seen.name}: "
+        name = self._note(decision.kind.value, decision.reason, decision.source, decision.amount)
+        about = "" if name is None else f"{name}: "
         level = LEVELS.get(decision.kind, LogLevel.info)
         self.log.emit(level, "{about}{reason}", about=about, reason=decision.reason, decision=decision)
+        if decision.source is not None:
+            self._standings[decision.source] = ACCUSATIONS.get(self.controller.estimate(decision.source).standing)
+
+    def _note(self, kind: str, reason: str, source: SourceId | None, amount: float | None = None) -> str | None:
+        """Write something into the journal; give the name of the source that it is about."""
+        known = self._sources.get(source) if source is not None else None
+        seen = None if known is None else known.observe()
+        name = None if seen is None else seen.address if seen.mode == "pool" else seen.name
+        self.journal.add(self.clock.read().local, kind, reason, source, name, amount)
+        return name
+
+    def _look_at(self, source: SourceId) -> None:
+        """Tell when a source has come under an accusation that no decision has told of: it was not used before."""
+        if source not in self._sources:
+            return
+        estimate = self.controller.estimate(source)
+        before = self._standings.get(source)
+        standing = self._standings[source] = ACCUSATIONS.get(estimate.standing)
+        if standing not in (None, before):
+            name = self._note("standing", estimate.reason, source)
+            self.log.info("{about}: {reason}", about=name, reason=estimate.reason)
 
     def _tell_kernel(self) -> None:
         """Keep STA_UNSYNC, the leap flags, esterror, maxerror and TAI - UTC true."""

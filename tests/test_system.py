@@ -20,13 +20,14 @@ from ntptwist.algorithm.leap import LeapSecond, LeapTable
 from ntptwist.algorithm.memory import ClockMemory
 from ntptwist.algorithm.update import ControllerStatus, ControlUpdate, Decision, DecisionKind
 from ntptwist.errors import ClockError
-from ntptwist.identifiers import Leap, ReferenceId, SourceEnd, SourceId, SpawnerId
+from ntptwist.identifiers import EndReason, Leap, ReferenceId, SourceEnd, SourceId, SpawnerId
 from ntptwist.interfaces import IClockController, ISource, ISourceController, ISpawnerService, ISystem
+from ntptwist.journal import JOURNAL_LENGTH, Entry
 from ntptwist.measurement import Measurement, TwoWayMeasurement
 from ntptwist.sim.server import Behaviour
 from ntptwist.sim.world import World
 from ntptwist.snapshot import SourceEstimate, SourceObservation, TimeSnapshot
-from ntptwist.system import ADDRESS_INTERVAL, JOURNAL_LENGTH, System
+from ntptwist.system import ADDRESS_INTERVAL, System
 from ntptwist.timestamp import ClockReading, Monotonic, Timestamp
 from tests.sim.daemon import NEAR, VirtualDaemon
 
@@ -329,7 +330,7 @@ def test_decisions_reach_log_and_journal(bench: Bench, logged: list[LogEvent], k
     decision = Decision(kind, "because")
     bench.decide(decision)
 
-    assert list(bench.system.journal) == [(1_000, decision)]
+    assert list(bench.system.journal) == [Entry(1, Timestamp(1_000), kind.value, "because")]
     assert (logged[-1]["log_level"], formatEvent(logged[-1])) == (level, "because")
 
 
@@ -350,7 +351,7 @@ def test_the_journal_is_bounded(bench: Bench) -> None:
         bench.decide(Decision(DecisionKind.SELECTION, str(number)))
 
     assert len(bench.system.journal) == JOURNAL_LENGTH
-    assert bench.system.journal[0][1].reason == "10"
+    assert next(iter(bench.system.journal)).reason == "10"
 
 
 def test_every_source_is_told_of_a_step(bench: Bench) -> None:
@@ -556,11 +557,11 @@ def test_a_wrong_clock_is_stepped_once_and_told() -> None:
     there = world(3.0)
     with VirtualDaemon(there, SERVERS) as daemon:
         daemon.run(60)
-        kinds = [decision.kind for _, decision in daemon.system.journal]
+        kinds = [entry.kind for entry in daemon.system.journal]
         status = there.clock.status
 
-        assert kinds.count(DecisionKind.STEP) == 1
-        assert kinds.count(DecisionKind.SYNCHRONIZED) == 1
+        assert kinds.count("step") == 1
+        assert kinds.count("synchronized") == 1
         assert abs(there.clock.true_offset()) < 1e-3
         assert status is not None
         assert status.leap is Leap.NONE
@@ -576,7 +577,7 @@ def test_a_forbidden_step_ends_the_daemon_with_70() -> None:
         assert daemon.service.exit_status == 70
         assert not there.reactor.running
         assert there.clock.steps == 0
-        assert daemon.system.journal[-1][1].kind is DecisionKind.PANIC
+        assert list(daemon.system.journal)[-1].kind == "panic"
 
 
 def test_rejected_sources() -> None:
@@ -590,3 +591,20 @@ def test_rejected_sources() -> None:
         assert early == {}
         assert list(rejected) == [liar]
         assert rejected[SourceId(liar or 0)].startswith("falseticker")
+
+
+def test_the_life_of_a_source_is_in_the_journal() -> None:
+    """A source begins, is accused, asked at another interval and ends, each with one entry that names it."""
+    there = world(0.0, lambda number: Behaviour(offset=0.1 if number == 4 else 0.0))
+    with VirtualDaemon(there, SERVERS) as daemon:
+        daemon.run(7200)
+        about = [entry for entry in daemon.system.journal if entry.source == 4]
+        daemon.system.forget(SourceId(4), SourceEnd(EndReason.UNREACHABLE, "nobody answers"))
+        last = list(daemon.system.journal)[-1]
+
+    assert [entry.kind for entry in about[:2]] == ["source", "standing"]
+    assert about[0].name is not None
+    assert about[1].reason.startswith("falseticker: 100")
+    assert "poll" in {entry.kind for entry in about}
+    assert {entry.kind for entry in about[2:]} <= {"poll"}
+    assert (last.kind, last.reason, last.name) == ("source", "ended: nobody answers", about[0].name)

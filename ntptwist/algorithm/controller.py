@@ -208,6 +208,7 @@ class Controller:
             since=self._since,
             oscillator_frequency=self._steering.frequency * 1e6,
             corrections=self._knowledge.corrections.snapshot(),
+            majority=self._judgement.majority.snapshot(),
         )
 
     def _look(self) -> tuple[ClockReading, int, list[Decision]]:

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from ntptwist.algorithm.config import DRIFT_FLOOR, DRIFT_SIGMAS
 from ntptwist.algorithm.words import duration
+from ntptwist.snapshot import MajoritySnapshot
 
 
 class Standing(Enum):
@@ -65,7 +66,13 @@ class Verdict(NamedTuple):
 
     def words(self) -> str:
         """Give the reason in words."""
-        return self.standing.value.format(
+        return self.fill(self.standing.value)
+
+    def fill(self, sentence: str) -> str:
+        """Put the numbers into a sentence about this verdict."""
+        if "{" not in sentence:  # as most are: this is asked for each source that is shown
+            return sentence
+        return sentence.format(
             amount=duration(self.amount), parts=self.amount * 1e6, number=self.number, of=self.of, needed=self.needed
         )
 
@@ -113,6 +120,10 @@ class Majority(NamedTuple):
     def holds(self) -> bool:
         """Whether that is enough to touch the clock."""
         return self.agree >= self.needed
+
+    def snapshot(self) -> MajoritySnapshot | None:
+        """Give the form that is shown; None while nobody has a vote."""
+        return MajoritySnapshot(*self.common, self.agree, self.of, self.needed) if self.of else None
 
 
 NO_MAJORITY = Majority(Interval(0.0, 0.0), 0, 0, 1)

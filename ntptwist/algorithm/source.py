@@ -27,6 +27,7 @@ from ntptwist.algorithm.filter import Outcome, TwoWayFilter, plausible
 from ntptwist.algorithm.memory import RememberedPaths
 from ntptwist.algorithm.poll import PollSchedule
 from ntptwist.algorithm.pulse import OneWayFilter
+from ntptwist.algorithm.reasons import explain
 from ntptwist.algorithm.select import Standing, Verdict
 from ntptwist.algorithm.update import Decision, DecisionKind
 from ntptwist.algorithm.words import duration
@@ -352,15 +353,18 @@ class TrackedSource:
 
     def estimate(self, time: float, integral: float) -> SourceEstimate:
         """Give what is thought of this source now, for people."""
-        standing = self.verdict.standing.name.lower()
+        verdict = self.verdict
+        reason, standing, (why, change) = verdict.words(), verdict.standing.name.lower(), explain(verdict)
         if self.filter is None or self._latest is None:
-            return SourceEstimate(reason=self.verdict.words(), standing=standing)
+            return SourceEstimate(reason=reason, standing=standing, why=why, change=change)
         offset, variance = self.filter.at(time, integral)
         two_way = self._latest if isinstance(self._latest, TwoWayMeasurement) else None
         return SourceEstimate(
-            selected=self.verdict.used,
-            reason=self.verdict.words(),
+            selected=verdict.used,
+            reason=reason,
             standing=standing,
+            why=why,
+            change=change,
             offset=offset,
             uncertainty=math.sqrt(max(variance, 0.0)),
             delay=self.delay,

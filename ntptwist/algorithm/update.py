@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from ntptwist.identifiers import SourceId
-from ntptwist.snapshot import CorrectionsSnapshot, TimeSnapshot
+from ntptwist.snapshot import CorrectionsSnapshot, MajoritySnapshot, TimeSnapshot
 from ntptwist.timestamp import Timestamp
 
 
@@ -77,3 +77,4 @@ class ControllerStatus:
     since: Timestamp | None = None
     oscillator_frequency: float = 0.0
     corrections: CorrectionsSnapshot = CorrectionsSnapshot()
+    majority: MajoritySnapshot | None = None

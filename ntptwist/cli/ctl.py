@@ -18,13 +18,18 @@ import ntptwist
 from ntptwist.cli.client import EX_OK, EX_UNAVAILABLE, EX_USAGE, NoDaemonError, RequestError
 
 FAMILIES: dict[str, tuple[str, ...]] = {
-    "ntptwist.cli.tables": ("status", "sources"),
-    "ntptwist.cli.check": ("check-config",),
+    "ntptwist.cli.tables": ("status", "sources", "tracking", "stats"),
+    "ntptwist.cli.decisions": ("why", "events"),
+    "ntptwist.cli.watch": ("watch",),
+    "ntptwist.cli.monitoring": ("waitsync", "check", "metrics"),
+    "ntptwist.cli.offline": ("check-config", "drivers"),
     "ntptwist.cli.change": ("reload", "add", "remove", "online", "offline", "burst"),
     "ntptwist.cli.sync": ("sync",),
+    "ntptwist.cli.completion": ("completion",),
 }
 """The commands, in the order of the help, by the module that does them."""
 
+EX_REFUSED = 1
 EX_INTERRUPTED = 130
 """As a shell says it: 128 and the number of SIGINT."""
 
@@ -45,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     Run one command; returns the exit status.
 
-    Each command has its own; for all of them: 64 usage, 69 no daemon, 130 interrupted.
+    Each command has its own; for all of them: 1 refused, 64 usage, 69 no daemon, 130 interrupted.
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
     try:
@@ -58,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except (NoDaemonError, RequestError) as error:
         print(f"ntptwist-ctl: {error}", file=sys.stderr)
-        return EX_UNAVAILABLE
+        return EX_UNAVAILABLE if isinstance(error, NoDaemonError) else EX_REFUSED
     except KeyboardInterrupt:
         return EX_INTERRUPTED
     except BrokenPipeError:  # the reader, head(1) perhaps, has seen enough

@@ -21,7 +21,7 @@ from typing import Any, TextIO
 
 import ntptwist
 from ntptwist.errors import NTPTwistError
-from ntptwist.observe.screens import amount
+from ntptwist.observe.words import amount
 from ntptwist.registry import find_driver
 from ntptwist.sim import plot, verdict
 from ntptwist.sim.replay import Course, Outcome, read_record, settings

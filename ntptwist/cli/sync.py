@@ -14,7 +14,7 @@ from typing import Any, TextIO
 from ntptwist.cli.change import EX_REFUSED, SOCKET_NAME, TIMEOUT, show
 from ntptwist.cli.client import EX_USAGE, NoDaemonError, ask, control_directory
 from ntptwist.cli.terminal import write
-from ntptwist.observe.screens import amount, slow_or_fast
+from ntptwist.observe.words import amount, slow_or_fast
 
 
 def register(subparsers: Any) -> None:

@@ -24,8 +24,9 @@ from ntptwist.demo.screen import Screen
 from ntptwist.demo.servers import AUTHENTICATED, FALSE_OFFSET, PLAIN, POOL_NAME, PoolName, ReferenceServers
 from ntptwist.kernel.clock import VirtualClock
 from ntptwist.kernel.timex import RealSystem
-from ntptwist.observe.screens import amount, slow_or_fast, sources_lines
+from ntptwist.observe.screens import sources_lines
 from ntptwist.observe.state import status_data
+from ntptwist.observe.words import amount, slow_or_fast
 from ntptwist.service import Daemon, make_service
 
 START_OFFSET = 0.3

@@ -16,8 +16,9 @@ from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ntptwist.observe.screens import ago, amount, label, mark, serving, slow_or_fast
+from ntptwist.observe.screens import serving
 from ntptwist.observe.state import utc
+from ntptwist.observe.words import ago, amount, label, mark, slow_or_fast
 from ntptwist.timestamp import Timestamp
 
 FILES = Path(__file__).parent / "page"
@@ -83,7 +84,7 @@ def page(status: Mapping[str, Any], host: str, events: Iterable[Event]) -> Itera
         "version": lambda: escape(status["version"]),
         "verdict": lambda: _verdict(status),
         "tiles": lambda: _tiles(status),
-        "agreement": lambda: _agreement(status["sources"]),
+        "agreement": lambda: _agreement(status),
         "sources": lambda: _sources(status),
         "servers": lambda: _servers(status.get("servers", ())),
         "events": lambda: _events(events),
@@ -127,17 +128,6 @@ def _tiles(status: Mapping[str, Any]) -> str:
     )
 
 
-def distance(row: Mapping[str, Any]) -> float | None:
-    """Give how far truth may be from what a source says, its root distance in seconds; None before it has measured."""
-    if row["offset"] is None:
-        return None
-    known = row.get("distance")
-    if known is not None:
-        return float(known)
-    half_way = ((row["delay"] or 0.0) + (row["root_delay"] or 0.0)) / 2
-    return half_way + (row["root_dispersion"] or 0.0) + _SIGMAS * (row["uncertainty"] or 0.0)
-
-
 def _scale(rows: Iterable[tuple[Mapping[str, Any], float]]) -> float:
     """Give the offset at the picture's edge: all that is used fits in, what is far away does not make it tiny."""
     rows = list(rows)
@@ -146,13 +136,13 @@ def _scale(rows: Iterable[tuple[Mapping[str, Any], float]]) -> float:
     return reach if math.isfinite(reach) and reach > 0 else 1.0
 
 
-def _agreement(sources: Iterable[Mapping[str, Any]]) -> str:
+def _agreement(status: Mapping[str, Any]) -> str:
     """Draw what each source takes for the truth: where the bars overlap, they agree."""
-    rows = [(row, within) for row in sources if (within := distance(row)) is not None]
+    rows = [(row, within) for row in status["sources"] if (within := row["distance"]) is not None]
     if not rows:
         return "<p>No source has measured anything yet.</p>"
     scale = _scale(rows)
-    lines = "".join(_interval(row, within, scale) for row, within in rows)
+    lines = "".join(_interval(row, within, scale, status["used"]) for row, within in rows)
     return (
         f'<table class="agreement"><thead><tr><th scope="col">Source</th><th scope="col">'
         f"<span>&minus;{amount(scale)}</span><span>this clock</span><span>+{amount(scale)}</span></th></tr></thead>"
@@ -160,7 +150,7 @@ def _agreement(sources: Iterable[Mapping[str, Any]]) -> str:
     )
 
 
-def _interval(row: Mapping[str, Any], within: float, scale: float) -> str:
+def _interval(row: Mapping[str, Any], within: float, scale: float, used: list[int]) -> str:
     def place(offset: float) -> int:
         return round(_WIDTH / 2 * (1 + max(min(offset / scale, 1.0), -1.0)))
 
@@ -174,7 +164,7 @@ def _interval(row: Mapping[str, Any], within: float, scale: float) -> str:
         else f'<path class="point" d="M{inward} 4 L{middle} 12 L{inward} 20"/>'
     )
     name = escape(_name(row))
-    kind, _ = MARKS[mark(dict(row), first=False)]
+    kind, _ = MARKS[mark(dict(row), used)]
     return (
         f'<tr class="{kind}"><th scope="row" title="{name}">{name}</th><td>'
         f'<svg viewBox="0 0 {_WIDTH} 24" preserveAspectRatio="none" role="img" aria-label="{words}">'
@@ -187,14 +177,13 @@ def _sources(status: Mapping[str, Any]) -> str:
     rows = status["sources"]
     if not rows:
         return "<p>No source is configured: the clock is left alone.</p>"
-    best = next((row for row in rows if row["selected"] and row["reason"].startswith("used, best")), None)
     head = "".join(f'<th scope="col" class="{kind}">{name or "<span>Use</span>"}</th>' for name, kind in COLUMNS)
-    body = "".join(_source(row, first=row is best) for row in rows)
+    body = "".join(_source(row, status["used"]) for row in rows)
     return f'<table class="sources"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
-def _source(row: Mapping[str, Any], *, first: bool) -> str:
-    tally = mark(dict(row), first)
+def _source(row: Mapping[str, Any], used: list[int]) -> str:
+    tally = mark(dict(row), used)
     kind, meaning = MARKS[tally]
     reach = f"{row['reach']:08b}"
     cells = (

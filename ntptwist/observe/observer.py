@@ -10,16 +10,22 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.task import LoopingCall
+
 from ntptwist.identifiers import SourceId
 from ntptwist.interfaces import ISystem
 from ntptwist.net.local import LocalServer
-from ntptwist.net.requests import Command, RequestProtocol
+from ntptwist.net.requests import Command, RequestProtocol, Stream
+from ntptwist.observe.find import find_source
 from ntptwist.observe.history import History
 from ntptwist.observe.metrics import Meter
-from ntptwist.observe.state import status_data
+from ntptwist.observe.state import entry_data, source_data, status_data
 from ntptwist.snapshot import KeyServerSnapshot, ServerSnapshot
 
 SOCKET_NAME = "observe.sock"
+
+FOLLOW_INTERVAL = 0.5
+"""Seconds between two looks into the journal for those who follow it."""
 
 
 class Observer(LocalServer):
@@ -46,7 +52,11 @@ class Observer(LocalServer):
         self._system = system
         self._servers = servers
         self._key_servers = key_servers
-        self._commands: dict[str, Command] = {"status": self._status}
+        self._commands: dict[str, Command] = {
+            "status": self._status,
+            "events": self._events,
+            "why": self._why,
+        }
         if history is not None:
             self._history = history
             self._commands["history"] = self._samples
@@ -58,7 +68,49 @@ class Observer(LocalServer):
         return RequestProtocol(self, self._commands)
 
     def _status(self, _: dict[str, Any]) -> Any:
-        return status_data(self._system.snapshot(), self._servers(), self._key_servers())
+        data = status_data(self._system.snapshot(), self._servers(), self._key_servers())
+        return {**data, "last_event": self._system.journal.last}
+
+    def _events(self, request: dict[str, Any]) -> Any:
+        """Give the entries of the journal after number ``after`` and, to ``follow``, each later one as it is made."""
+        journal = self._system.journal
+        after, follow = request.get("after", 0), request.get("follow", False)
+        if not isinstance(after, int) or not isinstance(follow, bool):
+            raise ValueError("'after' is a number, 'follow' true or false")  # noqa: TRY004 - this is told
+        seen = journal.last
+        data = [entry_data(entry) for entry in journal.after(after)]
+        if not follow:
+            return data
+
+        def begin(tell: Callable[[Any], None]) -> Callable[[], None]:
+            def look() -> None:
+                nonlocal seen
+                news, seen = journal.after(seen), journal.last
+                for entry in news:
+                    tell(entry_data(entry))
+
+            looking = LoopingCall(look)
+            looking.clock = self.reactor
+            looking.start(FOLLOW_INTERVAL, now=False)
+            return looking.stop
+
+        return Stream(data, begin)
+
+    def _why(self, request: dict[str, Any]) -> Any:
+        """Give all that is known of one ``source``, with its last decisions; without it those about the clock."""
+        word = request.get("source")
+        if not isinstance(word, str | int | None):
+            raise ValueError("'source' is a name, an address or an id")  # noqa: TRY004 - this is told
+        snapshot = self._system.snapshot()
+        status = status_data(snapshot)
+        if word is None:
+            entries = [entry for entry in self._system.journal if entry.source is None]
+            return {"status": status, "source": None, "events": [entry_data(entry) for entry in entries]}
+        row = find_source(snapshot.sources, str(word))
+        entries = [entry for entry in self._system.journal if row.id is not None and entry.source == row.id]
+        events = [entry_data(entry) for entry in entries]
+        known = {"why": row.estimate.why, "change": row.estimate.change}
+        return {"status": status, "source": {**source_data(row, snapshot), **known}, "events": events}
 
     def _samples(self, request: dict[str, Any]) -> Any:
         """

@@ -6,13 +6,16 @@ Seconds everywhere (ppm for frequency), offsets are reference minus local, ``Non
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 
 import ntptwist
+from ntptwist.journal import Entry
 from ntptwist.snapshot import ClientSnapshot, KeyServerSnapshot, ServerSnapshot, SourceSnapshot, SystemSnapshot
-from ntptwist.timestamp import NANOSECONDS, Monotonic, seconds_between
+from ntptwist.timestamp import NANOSECONDS, Monotonic, Timestamp, seconds_between
 
 PROTOCOL = 1
 """Version of this form; it grows by fields, and changes number when one changes its meaning."""
@@ -35,11 +38,16 @@ def source_data(row: SourceSnapshot, snapshot: SystemSnapshot) -> dict[str, Any]
         "mode": seen.mode,
         "selected": known.selected,
         "reason": known.reason if seen.trouble is None else _both(known.reason, seen.trouble),
+        "standing": known.standing,
+        "trouble": seen.trouble,
         "offset": known.offset,
         "uncertainty": known.uncertainty,
+        "distance": known.distance,
         "delay": known.delay,
         "jitter": known.jitter,
         "frequency": known.frequency,
+        "skew": known.skew,
+        "span": known.span,
         "reach": seen.reach,
         "poll": seen.poll if row.id is not None else None,
         "stratum": known.stratum,
@@ -50,12 +58,24 @@ def source_data(row: SourceSnapshot, snapshot: SystemSnapshot) -> dict[str, Any]
         "root_delay": known.root_delay,
         "root_dispersion": known.root_dispersion,
         "last_measurement": None if last is None else max(seconds_between(snapshot.monotonic, last), 0.0),
+        "next_poll": seen.next_poll,
         "measurements": known.measurements,
         "sent": seen.sent,
         "received": seen.received,
         "dropped": seen.dropped,
+        "drops": dict(seen.drops),
         "nts_cookies": seen.nts_cookies,
     }
+
+
+def _age(now: Timestamp, then: Timestamp | None) -> float | None:
+    """Give the seconds since something that is dated on the clock."""
+    return None if then is None else max(seconds_between(now, then), 0.0)
+
+
+def entry_data(entry: Entry) -> dict[str, Any]:
+    """Give one entry of the journal."""
+    return {**asdict(entry), "time": utc(entry.time)}
 
 
 def _both(reason: str, trouble: str) -> str:
@@ -67,6 +87,7 @@ def server_data(server: ServerSnapshot, monotonic: Monotonic) -> dict[str, Any]:
     return {
         "address": server.address,
         "trouble": server.trouble,
+        "stratum": server.stratum,
         "counters": dict(server.counters),
         "clients": [_client_data(client, monotonic) for client in server.clients],
     }
@@ -96,18 +117,25 @@ def status_data(
         "control": snapshot.control,
         "synchronized": snapshot.synchronized,
         "since": None if snapshot.since is None else utc(snapshot.since),
+        "synchronized_for": _age(snapshot.now, snapshot.since),
         "state": snapshot.state,
         "offset": snapshot.offset,
+        "uncertainty": math.sqrt(max(clock.base, 0.0)) if clock.synchronized else None,
         "error_bound": snapshot.error_bound,
         "frequency": snapshot.frequency,
         "frequency_error": snapshot.frequency_error,
         "stratum": clock.stratum,
         "reference_id": clock.reference_id.text(clock.stratum - 1),
+        "reference_time": utc(clock.reference_time) if clock.reference_time else None,
+        "reference_age": _age(snapshot.now, clock.reference_time or None),
         "leap": str(clock.leap),
+        "wander": math.sqrt(clock.wander) * 1e6 if clock.synchronized else None,
         "root_delay": clock.root_delay if clock.synchronized else None,
         "root_dispersion": clock.root_dispersion(snapshot.monotonic) if clock.synchronized else None,
         "steps": snapshot.steps,
         "accumulated_steps": snapshot.accumulated_steps,
+        "used": list(snapshot.used),
+        "majority": None if snapshot.majority is None else asdict(snapshot.majority),
         "sources": [source_data(row, snapshot) for row in snapshot.sources],
         "servers": [server_data(server, snapshot.monotonic) for server in servers],
         "key_servers": [

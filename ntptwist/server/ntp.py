@@ -64,7 +64,7 @@ class NTPServer(Service, DatagramProtocol):
         self.wants_control = self.responder.wants_control
         self._lag = Lag()
         self._clock = clock
-        self._time = time
+        self.time = time
         self._asking: bytes | None = None  # the reply whose departure its client will ask for
         self._batches = BatchAnswers(clock, time, self.responder)
         self._reactor = reactor
@@ -127,7 +127,7 @@ class NTPServer(Service, DatagramProtocol):
         now = self._clock.read()
         transmit = Timestamp(now.local + self._lag.value)
         action = responder.judge(client, now.monotonic)
-        reply = responder.answer(data, action, received, transmit, self._time(), now.monotonic, client)
+        reply = responder.answer(data, action, received, transmit, self.time(), now.monotonic, client)
         if not isinstance(reply, Dropped):
             self.read_at = now.local
             self._asking = reply if responder.asks_interleaved(data) else None

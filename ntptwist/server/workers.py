@@ -85,7 +85,7 @@ class WorkerServer(Service):
         self.port = settings.listen.port
         self._settings = settings
         self._clock = clock
-        self._time = time
+        self.time = time
         self._reactor = reactor
         self._nts = nts
         self._places: list[_Place] = []
@@ -193,7 +193,7 @@ class WorkerServer(Service):
     def _look(self) -> None:
         """Tell the workers what is new, and end those that hang."""
         self._timer = self._reactor.callLater(LOOK_INTERVAL, self._look)
-        news = self._time(), self._clock_state(), self._nts and self._nts.masters
+        news = self.time(), self._clock_state(), self._nts and self._nts.masters
         self._quiet += 1
         message = b""
         if news != self._news or self._quiet >= SPEAK_AFTER:
@@ -206,7 +206,7 @@ class WorkerServer(Service):
                 process.tell(message)
 
     def _message(self, *, keys: bool) -> dict[str, Any]:
-        message: dict[str, Any] = {"time": pack_time(self._time()), "clock": self._clock_state()}
+        message: dict[str, Any] = {"time": pack_time(self.time()), "clock": self._clock_state()}
         if keys and self._nts is not None:
             message["keys"] = self._nts.masters.serialize().hex()
         return message

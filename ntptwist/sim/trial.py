@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from twisted.application.service import IService
 from zope.interface import implementer
 
+from ntptwist.algorithm.update import DecisionKind
 from ntptwist.config.table import Table
 from ntptwist.interfaces import ISourceDriver, ISpawner, ISystem
 from ntptwist.registry import find_driver
@@ -38,6 +39,8 @@ from ntptwist.sim.world import ADDRESSES, World
 from ntptwist.snapshot import SystemSnapshot
 from ntptwist.spawners.pps import PPSConfiguration, PPSSpawner
 from ntptwist.timestamp import NANOSECONDS
+
+_DECISIONS = frozenset(kind.value for kind in DecisionKind)
 
 LOOKS = 600
 """So often the trial looks at the daemon; as many columns a plot has."""
@@ -159,7 +162,8 @@ class Trial:
         system = self._daemon.system
         if system is not None:
             start = self._world.timeline.start
-            self._told += [((when - start) / NANOSECONDS, decision.reason) for when, decision in system.journal]
+            decided = [entry for entry in system.journal if entry.kind in _DECISIONS]
+            self._told += [((entry.time - start) / NANOSECONDS, entry.reason) for entry in decided]
 
     def _snapshot(self) -> SystemSnapshot | None:
         system = self._daemon.system

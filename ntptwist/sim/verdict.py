@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from statistics import median_low
 from typing import Any
 
-from ntptwist.observe.screens import amount
+from ntptwist.observe.words import amount
 from ntptwist.sim.scenario import Limits, Scenario
 from ntptwist.sim.trial import Report
 

@@ -22,6 +22,7 @@ from ntptwist.log import Logger
 from ntptwist.net.port import timestamped_udp
 from ntptwist.protocol.actions import Action, Demobilize, Dropped, Kissed, Measured, Reset, Send, SetTimer
 from ntptwist.protocol.client import AssociationConfiguration, ClientAssociation
+from ntptwist.protocol.drops import Drops
 from ntptwist.snapshot import SourceObservation
 from ntptwist.sources.ending import EndingService
 from ntptwist.timestamp import Monotonic, Timestamp
@@ -88,6 +89,7 @@ class NTPSource(EndingService, DatagramProtocol):
         self._association = ClientAssociation(configuration, system.randbytes, protection)
         self._protection = protection
         self._controller: ISourceController  # from the start on
+        self._drops = Drops()
         self._timer: Any = None
         self._network_trouble: str | None = None
         self._poll_exponent = configuration.limits.minimum
@@ -126,6 +128,8 @@ class NTPSource(EndingService, DatagramProtocol):
             sent=association.sent,
             received=association.received_count - association.dropped,
             dropped=association.dropped,
+            drops=self._drops.counts(),
+            next_poll=self._timer.getTime() - self._reactor.seconds() if self._timer is not None else None,
         )
 
     # polling
@@ -151,6 +155,7 @@ class NTPSource(EndingService, DatagramProtocol):
                 case Kissed(code, explanation):
                     self._notice(f"kiss-o'-death {code.name}: {explanation}")
                 case Dropped(reason):
+                    self._drops.add(reason)
                     self.log.debug("{source}: dropped: {reason}", source=self.server, reason=reason)
                 case Reset(explanation):
                     self.finish(EndReason.UNREACHABLE, self._network_trouble or explanation)

@@ -20,6 +20,7 @@ from ntptwist.identifiers import Leap, ReferenceId, SpawnerId
 from ntptwist.interfaces import ISource, ISourceController, ISystem
 from ntptwist.log import Logger
 from ntptwist.measurement import OneWayMeasurement
+from ntptwist.protocol.drops import Drops
 from ntptwist.snapshot import SourceObservation
 from ntptwist.sources.ending import EndingService
 from ntptwist.timestamp import NANOSECONDS, Monotonic, Timestamp
@@ -125,6 +126,7 @@ class OneWaySource(EndingService):
         self._limits = PollLimits(exponent, exponent)
         self._controller: ISourceController | None = None
         self._received = self._dropped = self._reach = 0
+        self._drops = Drops()
         self._last: Monotonic | None = None
         self._reached = 0.0
         self._deaf_until = -math.inf
@@ -157,6 +159,7 @@ class OneWaySource(EndingService):
             trouble=self._trouble,
             received=self._received,
             dropped=self._dropped,
+            drops=self._drops.counts(),
         )
 
     # what the kinds of it call
@@ -168,6 +171,7 @@ class OneWaySource(EndingService):
     def drop(self, reason: str) -> None:
         """Count an event that is of no use, and say why."""
         self._dropped += 1
+        self._drops.add(reason.removeprefix("dropped: "))
         self.trouble(reason)
 
     def trouble(self, reason: str) -> None:

@@ -271,7 +271,7 @@ class SpawnerService(MultiService):
         self._core.sources.remove(source)
         if source.parent is self:
             source.disownServiceParent()
-        self.system.forget(source.id)
+        self.system.forget(source.id, end)
         self.spawner.source_removed(source.id, end)
         if end.reason is EndReason.STOPPED:
             return

@@ -2,77 +2,104 @@
 
 from __future__ import annotations
 
+import argparse
+import csv
+import io
 import json
-import socket
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ntptwist.cli.client import DEFAULT_DIRECTORY, NoDaemonError, RequestError, ask, control_directory
-from ntptwist.cli.ctl import main
-from tests.observe.test_screens import status
-
-
-class Answering:
-    """A daemon of a few lines: answers each connection with the same bytes."""
-
-    def __init__(self, directory: Path, answer: bytes) -> None:
-        self.config = directory / "ntptwist.toml"
-        self.config.write_text(f'[control]\ndirectory = "{directory}"\n')
-        self.directory = str(directory)
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(directory / "observe.sock"))
-        self._listener.listen()
-        self._answer = answer
-        self._thread = threading.Thread(target=self._serve)
-        self._thread.start()
-
-    def _serve(self) -> None:
-        connection, _ = self._listener.accept()
-        with connection:
-            connection.settimeout(5)
-            connection.recv(4096)
-            connection.sendall(self._answer)
-
-    def close(self) -> None:
-        """End."""
-        self._thread.join(5)
-        self._listener.close()
-
-
-@pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[Answering]:
-    """A daemon that is synchronised."""
-    answering = Answering(tmp_path, json.dumps({"ok": True, "data": status()}).encode() + b"\n")
-    yield answering
-    answering.close()
+from ntptwist.cli.ctl import FAMILIES, main
+from tests.cli.answering import ENVIRONMENT, Answering
 
 
 @pytest.mark.parametrize(
-    ("command", "words"),
-    [(["status"], "12.3 µs slow, certain to within 9.40 ms"), (["sources"], "used, best of 3")],
+    ("words", "told"),
+    [
+        (["status"], "12.3 µs slow, certain to within 9.40 ms"),
+        (["sources"], "falseticker: 251 ms from the majority"),
+        (["sources", "-v"], "+ says that this clock is slow"),
+        (["tracking"], "Frequency       : -3.541 ppm +/- 0.045 ppm"),
+        (["stats"], "2 x the reply is a duplicate"),
+        (["why"], "3 of 4 votes agree, and 3 have to before the clock is touched."),
+        (["why", "198.51.100.4"], "from -9.00 ms to +9.10 ms"),
+        (["events"], "the clock was 482 ms slow: stepped forward"),
+        (["check"], "NTPTWIST OK"),
+        (["waitsync"], "synchronized: the clock is 12.3 µs slow"),
+        (["metrics"], "ntp_up 1\n"),
+    ],
 )
-def test_screens(daemon: Answering, capsys: pytest.CaptureFixture[str], command: list[str], words: str) -> None:
-    """``status`` and ``sources`` print what the daemon knows."""
-    ended = main(["-c", str(daemon.config), *command])
+def test_screens(daemon: Answering, capsys: pytest.CaptureFixture[str], words: list[str], told: str) -> None:
+    """Each command prints what the daemon knows."""
+    ended = main(["-c", str(daemon.config), *words])
+    printed = capsys.readouterr().out
 
     assert ended == 0
-    assert words in capsys.readouterr().out
+    assert told in printed
+    assert "\x1b" not in printed
 
 
-@pytest.mark.parametrize(("command", "key"), [("status", "synchronized"), ("sources", "reason")])
-def test_json(daemon: Answering, capsys: pytest.CaptureFixture[str], command: str, key: str) -> None:
+@pytest.mark.parametrize(
+    ("words", "key"),
+    [
+        (["status"], "synchronized"), (["sources"], "reason"), (["tracking"], "wander"), (["stats"], "drops"),
+        (["why"], "events"),
+    ],
+)  # fmt: skip
+def test_json(daemon: Answering, capsys: pytest.CaptureFixture[str], words: list[str], key: str) -> None:
     """``--json`` prints the daemon's data."""
-    ended = main(["-c", str(daemon.config), command, "--json"])
+    ended = main(["-c", str(daemon.config), *words, "--json"])
     data: Any = json.loads(capsys.readouterr().out)
 
     assert ended == 0
-    assert key in (data if command == "status" else data[0])
+    assert key in (data[0] if isinstance(data, list) else data)
+
+
+@pytest.mark.parametrize(
+    ("command", "rows", "field", "value"),
+    [
+        ("status", 1, "stratum", "2"), ("tracking", 1, "frequency", "-3.541"), ("sources", 5, "standing", "best"),
+        ("stats", 5, "measurements", "9"), ("events", 2, "reason", "the clock was 482 ms slow: stepped forward"),
+    ],
+)  # fmt: skip
+def test_csv(
+    daemon: Answering, capsys: pytest.CaptureFixture[str], command: str, rows: int, field: str, value: str
+) -> None:
+    """``--csv`` prints a line of names and one for each row, in seconds and ppm."""
+    ended = main(["-c", str(daemon.config), command, "--csv"])
+    table = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+
+    assert ended == 0
+    assert len(table) == rows
+    assert table[0][field] == value
+
+
+@pytest.mark.parametrize("form", [[], ["--json"], ["--csv"]])
+def test_events_are_followed(daemon: Answering, capsys: pytest.CaptureFixture[str], form: list[str]) -> None:
+    """``events --follow`` goes on with what the daemon tells, until that ends: 69."""
+    ended = main(["-c", str(daemon.config), "events", "--follow", "--after", "6", *form])
+    captured = capsys.readouterr()
+
+    assert ended == 69
+    assert "the daemon hung up" in captured.err
+    assert captured.out.count("482 ms slow") == 2
+    assert captured.out.count("number") == {"": 0, "--json": 4, "--csv": 1}["".join(form)]
+    assert daemon.asked == [{"command": "events", "after": 6, "follow": True}]
+
+
+def test_refusals_are_told(daemon: Answering, capsys: pytest.CaptureFixture[str]) -> None:
+    """What the daemon refuses is told in its own words."""
+    daemon.answers["why"] = b'{"ok": false, "error": "no source \'x\'; there are: none"}\n'
+    ended = main(["-c", str(daemon.config), "why", "x"])
+
+    assert ended == 1
+    assert capsys.readouterr().err == "ntptwist-ctl: no source 'x'; there are: none\n"
 
 
 def test_no_daemon(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -125,7 +152,7 @@ def test_directory_from_the_configuration(tmp_path: Path) -> None:
 )
 def test_a_daemon_that_does_not_answer_well(tmp_path: Path, answer: bytes, error: type[Exception]) -> None:
     """A daemon that hangs up, or refuses, gives an error and never a traceback."""
-    answering = Answering(tmp_path, answer)
+    answering = Answering(tmp_path, {"status": answer})
     with pytest.raises(error):
         ask(answering.directory, "status")
     answering.close()
@@ -136,7 +163,7 @@ def test_plain_letters_where_needed(daemon: Answering) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "ntptwist.cli.ctl", "-c", str(daemon.config), "status"],
         capture_output=True,
-        env={"PYTHONIOENCODING": "ascii", "PYTHONPATH": "."},
+        env={**ENVIRONMENT, "PYTHONIOENCODING": "ascii"},
         check=True,
         timeout=20,
     )
@@ -144,9 +171,39 @@ def test_plain_letters_where_needed(daemon: Answering) -> None:
     assert b"12.3 us slow" in done.stdout
 
 
+def test_only_what_is_asked_for_is_imported() -> None:
+    """A command does not pay for the others."""
+    code = "import sys; from ntptwist.cli.ctl import parser; parser(['status']); print('termios' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=20)
+
+    assert done.stdout == "False\n"
+
+
+def test_every_command_is_in_its_family() -> None:
+    """The table of families names exactly the commands that they register."""
+    for module, names in FAMILIES.items():
+        top = argparse.ArgumentParser()
+        subparsers = top.add_subparsers()
+        import_module(module).register(subparsers)
+
+        assert tuple(subparsers.choices) == names
+
+
+def test_a_reader_that_has_seen_enough(daemon: Answering) -> None:
+    """``ntptwist-ctl events | head`` ends quietly."""
+    command = f"{sys.executable} -m ntptwist.cli.ctl -c {daemon.config} sources | true; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, env=ENVIRONMENT, timeout=20, check=True
+    )
+
+    assert done.stdout == "0\n"
+    assert done.stderr == ""
+
+
 def test_starts_without_twisted() -> None:
-    """The tool starts in milliseconds: Twisted is never imported."""
-    code = "import sys, ntptwist.cli.ctl; print('twisted' in sys.modules, 'asyncio' in sys.modules)"
+    """The tool starts in milliseconds: Twisted is never imported, whatever is asked."""
+    code = "import sys; from ntptwist.cli.ctl import parser; parser(); print(*[name in sys.modules for name in NAMES])"
+    code = code.replace("NAMES", "('twisted', 'asyncio')")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=20)
 
     assert done.stdout == "False False\n"

@@ -22,6 +22,8 @@ START = 1_800_000_000 * NANOSECONDS
 def source(number: int | None = 1, name: str = "ntp1.example.net:123", **estimate: Any) -> SourceSnapshot:
     """Make a source that has measured something; without a number, an entry that still looks for one."""
     known = {"offset": 1e-3, "uncertainty": 1e-4, "delay": 2e-3, "measurements": 1, **estimate}
+    if known["offset"] is not None:
+        known = {"distance": known["delay"] / 2 + 3 * known["uncertainty"], **known}
     observation = SourceObservation(name, "192.0.2.1:123", "server", reach=0xFF, poll=6)
     return SourceSnapshot(None if number is None else SourceId(number), observation, SourceEstimate(**known))
 
@@ -34,7 +36,8 @@ def system(*sources: SourceSnapshot, seconds: float = 0.0, shift: float = 0.0, *
     )
     known = {"offset": 5e-6, "error_bound": 2e-3, "frequency": -3.5, "frequency_error": 0.05, **fields}
     now = Timestamp(START + monotonic + round(shift * NANOSECONDS))
-    known = {"synchronized": True, "state": "synchronized", "time": time, **known}
+    used = tuple(each.id for each in sources if each.estimate.selected)
+    known = {"synchronized": True, "state": "synchronized", "time": time, "used": used, **known}
     return SystemSnapshot(now, Monotonic(monotonic), control="observe", sources=sources, **known)
 
 

@@ -6,9 +6,7 @@ import re
 from html.parser import HTMLParser
 from typing import Any
 
-import pytest
-
-from ntptwist.observe.html import MARKS, Event, distance, page
+from ntptwist.observe.html import MARKS, Event, page
 from ntptwist.observe.state import status_data
 from ntptwist.snapshot import SourceSnapshot
 from ntptwist.timestamp import Timestamp
@@ -82,7 +80,7 @@ def test_not_synchronized_says_why() -> None:
 def test_every_source_has_a_row_and_a_reason() -> None:
     """The table has a row for each source, with its mark, its numbers and the reason in words."""
     best = source(1, "ntp1:123", selected=True, reason="used, best of 2")
-    false = source(2, "ntp2:4460", offset=0.25, reason="falseticker: 250 ms from the majority")
+    false = source(2, "ntp2:4460", offset=0.25, standing="falseticker", reason="falseticker: 250 ms from the majority")
     text = shown(best, false, source(None, "ntp3:123", offset=None, reason="no usable reply"))
     rows = re.findall(r'<tr class="(\w+)"><td class="mark"[^>]*><abbr title="([^"]+)">(.)</abbr></td>', text)
 
@@ -126,7 +124,7 @@ def test_nothing_from_outside_and_nothing_inline() -> None:
 def test_the_agreement_is_drawn() -> None:
     """Each source that measures has a bar around its offset; one that is far away is an arrow at the edge."""
     near = source(1, "near", selected=True, offset=1e-3, uncertainty=0.0, delay=2e-3)
-    text = shown(near, source(2, "far", offset=-0.5, reason="falseticker"), source(3, "new", offset=None))
+    text = shown(near, source(2, "far", offset=-0.5, standing="falseticker"), source(3, "new", offset=None))
     bars = dict(re.findall(r'<th scope="row" title="(\w+)">.*?<path class="bar" d="([^"]+)"', text))
 
     assert set(bars) == {"near", "far"}
@@ -140,15 +138,6 @@ def test_the_scale_without_a_majority() -> None:
     text = shown(source(1, "one", offset=0.0, uncertainty=0.0, delay=0.0))
 
     assert "&minus;1.00 s" in text
-
-
-def test_the_distance_of_a_source() -> None:
-    """The bar is as long as the root distance: that of the algorithm where it is told, else made of its parts."""
-    row = {"offset": 0.0, "delay": 2e-3, "root_delay": 4e-3, "root_dispersion": 1e-3, "uncertainty": 1e-4}
-
-    assert distance(row) == pytest.approx(4.3e-3)
-    assert distance({**row, "distance": 0.5}) == 0.5
-    assert distance({**row, "offset": None}) is None
 
 
 def test_without_anything() -> None:

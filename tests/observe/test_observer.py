@@ -16,22 +16,43 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import UNIXClientEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol
+from twisted.internet.task import Clock, deferLater
 
+from ntptwist.identifiers import SourceId
+from ntptwist.journal import Journal
 from ntptwist.net.requests import LONGEST_REQUEST
 from ntptwist.observe.history import History
 from ntptwist.observe.metrics import Meter
 from ntptwist.observe.observer import Observer
-from ntptwist.snapshot import ServerSnapshot, SystemSnapshot, TimeSnapshot
+from ntptwist.snapshot import (
+    ServerSnapshot,
+    SourceEstimate,
+    SourceObservation,
+    SourceSnapshot,
+    SystemSnapshot,
+    TimeSnapshot,
+)
 from ntptwist.timestamp import ClockReading, Monotonic, Timestamp
 from tests.observe.rows import START, source, system
 
 
 class StubSystem:
-    """A system that has just started."""
+    """A system that has just started and has two sources."""
+
+    def __init__(self) -> None:
+        self.journal = Journal()
+        self.journal.add(Timestamp(0), "source", "begins", SourceId(1), "ntp1.example")
+        self.journal.add(Timestamp(1), "step", "the clock was 1 s slow", amount=1.0)
 
     def snapshot(self) -> SystemSnapshot:
         """Give its state."""
-        return SystemSnapshot(Timestamp(0), Monotonic(0), TimeSnapshot(), "observe", False, "waiting for sources")
+        rows = [
+            SourceSnapshot(SourceId(number), SourceObservation(name, "", "server"), SourceEstimate())
+            for number, name in ((1, "ntp1.example"), (2, "ntp2.example"))
+        ]
+        return SystemSnapshot(
+            Timestamp(0), Monotonic(0), TimeSnapshot(), "observe", False, "waiting for sources", sources=tuple(rows)
+        )
 
 
 class Conversation(Protocol):
@@ -91,7 +112,7 @@ async def test_wrong_requests_are_answered(observer: Observer) -> None:
 
     assert [answer["ok"] for answer in answers] == [False, False, False, True]
     assert answers[0]["error"] == "not JSON"
-    assert answers[2]["error"] == "unknown command 'reboot'; known: status"
+    assert answers[2]["error"] == "unknown command 'reboot'; known: events, status, why"
 
 
 async def test_an_endless_request_is_hung_up_on(observer: Observer) -> None:
@@ -209,3 +230,77 @@ async def test_metrics(sampled: Observer) -> None:
     (answer,) = await ask(sampled, b'{"command": "metrics"}\n')
 
     assert "ntptwist_synchronized 1\n" in answer["data"]
+
+
+async def test_events_are_the_entries_after_a_number(observer: Observer) -> None:
+    """``events`` gives the journal, or what came after the entry that was seen last."""
+    every, later = await ask(observer, b'{"command": "events"}\n', b'{"command": "events", "after": 1}\n')
+
+    assert [entry["number"] for entry in every["data"]] == [1, 2]
+    assert every["data"][0] == {
+        "number": 1, "time": "1970-01-01T00:00:00.000Z", "kind": "source", "reason": "begins", "source": 1,
+        "name": "ntp1.example", "amount": None,
+    }  # fmt: skip
+    assert [entry["number"] for entry in later["data"]] == [2]
+
+
+async def test_events_can_be_followed(tmp_path: Path) -> None:
+    """Whoever follows is told of each new entry, once, until it hangs up."""
+    system, clock = StubSystem(), Clock()
+    service = Observer(str(tmp_path), system, reactor)  # type: ignore[arg-type]
+    service.startService()
+    service.reactor = clock
+    conversation = Conversation(4)
+    await connectProtocol(UNIXClientEndpoint(reactor, str(service.path)), conversation)
+    conversation.transport.write(b'{"command": "events", "after": 2, "follow": true}\n')  # type: ignore[union-attr]
+    await arrived(conversation, 1)
+    for number in (3, 4, 5):
+        system.journal.add(Timestamp(number), "step", f"reason {number}")
+        clock.advance(1.0)
+    lines = [json.loads(line) for line in (await conversation.done).splitlines()]
+    conversation.transport.loseConnection()  # type: ignore[union-attr]
+    await conversation.closed
+    await service.stopService()
+
+    assert lines[0] == {"ok": True, "data": []}
+    assert [line["number"] for line in lines[1:]] == [3, 4, 5]
+    assert clock.getDelayedCalls() == []
+
+
+async def arrived(conversation: Conversation, lines: int) -> None:
+    """Wait until so many lines have come."""
+    while conversation.received.count(b"\n") < lines:
+        await deferLater(reactor, 0.01)
+
+
+async def test_why_gives_a_source_with_its_entries(observer: Observer) -> None:
+    """``why`` gives all that is known of a source and the entries about it; without one those about the clock."""
+    source, silent, clock, unknown = await ask(
+        observer,
+        b'{"command": "why", "source": "ntp1"}\n',
+        b'{"command": "why", "source": 2}\n',
+        b'{"command": "why"}\n',
+        b'{"command": "why", "source": "ntp"}\n',
+    )
+
+    assert source["data"]["source"]["name"] == "ntp1.example"
+    assert [entry["number"] for entry in source["data"]["events"]] == [1]
+    assert (silent["data"]["source"]["id"], silent["data"]["events"]) == (2, [])
+    assert clock["data"]["source"] is None
+    assert [entry["number"] for entry in clock["data"]["events"]] == [2]
+    assert unknown["error"] == "'ntp' could be any of these: 1 ntp1.example, 2 ntp2.example"
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b'{"command": "events", "after": "x"}\n', b'{"command": "events", "follow": 1}\n',
+        b'{"command": "why", "source": []}\n',
+    ],
+)  # fmt: skip
+async def test_wrong_arguments_are_refused(observer: Observer, request_: bytes) -> None:
+    """An argument of the wrong type is refused in words."""
+    (answer,) = await ask(observer, request_)
+
+    assert not answer["ok"]
+    assert "bug" not in answer["error"]

@@ -108,6 +108,8 @@ def test_servers() -> None:
         "nts": False,
     }
 
-    assert data["servers"] == [{"address": "[::]:123", "trouble": None, "counters": {"received": 5}, "clients": [row]}]
+    assert data["servers"] == [
+        {"address": "[::]:123", "trouble": None, "stratum": 16, "counters": {"received": 5}, "clients": [row]}
+    ]
     assert data == json.loads(json.dumps(data, allow_nan=False))
     assert status_data(SNAPSHOT)["servers"] == []

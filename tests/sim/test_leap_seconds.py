@@ -59,7 +59,7 @@ def test_the_list_announces_what_a_server_does_not_know(tmp_path: File) -> None:
     text = f'{servers(1)}[synchronization]\nleap-seconds-file = "{file}"\n'
     with VirtualDaemon(world, text) as daemon:
         daemon.run(50_000)
-        told = [decision.reason for _, decision in daemon.system.journal if "leap" in decision.reason]
+        told = [entry.reason for entry in daemon.system.journal if "leap" in entry.reason]
 
     assert told == ["a leap second is to be inserted", "a leap second was inserted"]
     assert world.statistics(5_000).maximum < 100e-6

@@ -93,7 +93,7 @@ class StubSystem:
         """Give octets in the middle: hardly any jitter."""
         return bytes([127] * count)
 
-    def forget(self, source: SourceId) -> None:
+    def forget(self, source: SourceId, end: SourceEnd | None = None) -> None:
         """Note what was forgotten."""
         self.forgotten.append(source)
 

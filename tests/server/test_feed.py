@@ -175,6 +175,30 @@ def test_what_is_no_report(nonsense: dict[str, Any]) -> None:
         Report.unpack(nonsense)
 
 
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.just("192.0.2.1"),
+    lambda inner: st.lists(inner, max_size=8) | st.dictionaries(st.text(max_size=5), inner, max_size=8),
+    max_leaves=20,
+)
+
+
+@given(counters=ANYTHING, clients=ANYTHING, row=st.lists(ANYTHING, min_size=6, max_size=8))
+def test_any_report_is_understood_or_refused(counters: Any, clients: Any, row: list[Any]) -> None:
+    """Nothing that JSON can say raises anything but the error that ends a worker."""
+    for said in (
+        {"counters": counters, "clients": clients},
+        GOOD | {"clients": clients},
+        GOOD | {"clients": [row]},
+        GOOD | {"counters": dict.fromkeys(GOOD["counters"], counters)},
+    ):
+        message = Frames(1 << 20).receive(frame(said))[0]
+        try:
+            report = Report.unpack(message)
+        except WireError:
+            continue
+        assert report == Report.unpack(json.loads(json.dumps(report.pack())))
+
+
 def test_all_workers_together() -> None:
     """Counters are summed; a client of several workers is one, as it was seen last."""
     nothing = Report().counters

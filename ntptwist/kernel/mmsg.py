@@ -12,7 +12,8 @@ Every row has, at the same place in each:
 * a control buffer, into which the kernel writes the receive stamp (SCM_TIMESTAMPING, 64 octets with its header) and
   then, on a socket bound to a wildcard, the packet's own destination (IP_PKTINFO or IPV6_PKTINFO).  A reply carries the
   latter back from where it lies: it leaves from the address that was asked, by whatever interface leads to the client,
-* a reply of 48 octets, and two struct mmsghdr, one for each direction.
+* a reply of 48 octets, and beside it one of up to 2048 octets, whichever is sent,
+* three struct mmsghdr: for the request, and for the two replies.
 
 Receive stamps are taken of everything.  A transmit stamp costs a message on the error queue, so it is taken only of
 what is sent with a request for one (a SO_TIMESTAMPING control message, Linux 4.8).  The kernel numbers these from 0
@@ -60,10 +61,9 @@ _STAMP_SPACE = 64  # a struct cmsghdr and three timespecs
 _REQUEST = Struct("=QiiIxxxx")  # a struct cmsghdr, and the flags of SO_TIMESTAMPING
 _HEADER = Struct("=QIxxxxQQQQixxxxIxxxx")  # struct mmsghdr
 _VECTOR = Struct("=QQ")  # struct iovec
-_VECTOR_WORD, _CONTROL_WORD, _CONTROL_SIZE_WORD = 2, 4, 5  # of a struct mmsghdr, in units of 64 bits
+_CONTROL_WORD, _CONTROL_SIZE_WORD = 4, 5  # of a struct mmsghdr, in units of 64 bits
 _NAME_SIZE_WORD, _FLAGS_WORD, _LENGTH_WORD = 2, 12, 14  # the same in units of 32 bits
 _HEADER_WORDS = _HEADER.size // 8
-_LONGEST = 1 << 16
 _TRUNCATED = int(socket.MSG_TRUNC)  # an enum's operators take a microsecond
 
 
@@ -168,15 +168,19 @@ class Batch:
             _Part(replies, REPLY_SIZE),
             _Part(control, self._information, _STAMP_SPACE),
         )
+        long_replies = bytearray(CAPACITY * REQUEST_SPACING)
+        long_outgoing, long_vectors = _headers(
+            _Part(names, layout.name),
+            _Part(long_replies, MAXIMUM_DATAGRAM),
+            _Part(control, self._information, _STAMP_SPACE),
+        )
+        self._long_replies = memoryview(long_replies)
+        self._long_sizes = memoryview(long_vectors).cast("Q")[1::2]
         self._kept = vectors, more_vectors  # the kernel reads them, nobody else holds them
-        self._fresh, self._plain = bytes(incoming), bytes(outgoing)
+        self._fresh, self._plain, self._long = bytes(incoming), bytes(outgoing), bytes(long_outgoing)
         chosen = bytearray(len(outgoing))  # what is sent with requests for stamps, or is only a part of the rows
         self._incoming_at, self._outgoing_at, self._chosen_at = _address(incoming), _address(outgoing), _address(chosen)
         self._incoming, self._outgoing, self._chosen = memoryview(incoming), memoryview(outgoing), memoryview(chosen)
-        self._single = bytearray(_VECTOR.size)
-        single_reply = bytearray(_LONGEST)
-        self._single_reply = memoryview(single_reply)
-        self._single_at, self._single_reply_at = _address(self._single), _address(single_reply)
         self._chosen_words = self._chosen.cast("Q")
         self._asking = bytearray(2 * CONTROL_SPACING)  # the control messages of what asks for a stamp
         for offset in (0, CONTROL_SPACING):
@@ -248,19 +252,27 @@ class Batch:
         seconds, nanoseconds = self.stamps[row * CONTROL_SPACING // 8 : row * CONTROL_SPACING // 8 + 2]
         return Timestamp(seconds * NANOSECONDS + nanoseconds)
 
-    def prepare(self, rows: Sequence[int], *, stamped: bool = False) -> None:
+    def write(self, row: int, data: bytes) -> None:
+        """Write the long reply of a row: up to 2048 octets."""
+        start, size = row * REQUEST_SPACING, len(data)
+        self._long_replies[start : start + size] = data
+        self._long_sizes[row] = size
+
+    def prepare(self, rows: Sequence[int], *, stamped: bool = False, long: bool = False) -> None:
         """
         Say which replies are to be sent: the first so many rows (a range from 0), or a list of rows in its order.
 
-        When ``stamped``, ask for the stamps of the first and the last; two rows have two numbers, one has one.  All
-        this takes microseconds, more when it is done for once: it must not lie between a reading of the clock that
-        goes into the replies and their departure.
+        They are those of 48 octets, or with ``long`` and a list of rows the long ones; either may be written
+        afterwards.  When ``stamped``, ask for the stamps of the first and the last; two rows have two numbers, one has
+        one.  All this takes microseconds, more when it is done for once: it must not lie between a reading of the clock
+        that goes into the replies and their departure.
         """
         count = len(rows)
         at, size = self._outgoing_at, _HEADER.size
         if not isinstance(rows, range):
             at = self._chosen_at
-            self._chosen[: count * size] = b"".join(self._plain[row * size : (row + 1) * size] for row in rows)
+            headers = self._long if long else self._plain
+            self._chosen[: count * size] = b"".join([headers[row * size : (row + 1) * size] for row in rows])
         elif stamped:
             at = self._chosen_at
             self._chosen[: count * size] = self._plain[: count * size]
@@ -275,15 +287,10 @@ class Batch:
         return self._numbered(self._send_all(at, count), stamps)
 
     def reply(self, row: int, data: bytes, *, stamped: bool = False) -> Sent:
-        """Send a reply of at most 65,536 octets to the sender of a row, with its stamp asked for or not."""
-        self._chosen[: _HEADER.size] = self._plain[row * _HEADER.size : (row + 1) * _HEADER.size]
-        self._single_reply[: len(data)] = data
-        _VECTOR.pack_into(self._single, 0, self._single_reply_at, len(data))
-        self._chosen_words[_VECTOR_WORD] = self._single_at
-        if stamped:
-            self._ask(0, row, 0)
-        refused = self._send_all(self._chosen_at, 1)
-        return self._numbered(refused, int(stamped))
+        """Send a reply of up to 2048 octets to the sender of a row, with its stamp asked for or not."""
+        self.write(row, data)
+        self.prepare([row], stamped=stamped, long=True)
+        return self.send()
 
     def _ask(self, position: int, row: int, offset: int) -> None:
         """Let what is to be sent in a position ask for its stamp."""

@@ -62,20 +62,21 @@ class Key(Protocol):
 class SIVKey:
     """AES-SIV-CMAC with 32 or 64 octets of key; the tag is the first of the ciphertext."""
 
-    __slots__ = ("_cipher", "nonce_size")
+    __slots__ = ("_decrypt", "_encrypt", "nonce_size")
 
     def __init__(self, octets: bytes) -> None:
         self.nonce_size = 16
-        self._cipher = AESSIV(octets)
+        cipher = AESSIV(octets)
+        self._encrypt, self._decrypt = cipher.encrypt, cipher.decrypt
 
     def seal(self, nonce: bytes, plaintext: bytes, *associated: bytes) -> bytes:
         """Encrypt; any number of strings of associated data, and the nonce is the last (RFC 5297, section 3)."""
-        return self._cipher.encrypt(plaintext, [*associated, nonce])
+        return self._encrypt(plaintext, [*associated, nonce])
 
     def open(self, nonce: bytes, ciphertext: bytes, *associated: bytes) -> bytes | None:
         """Decrypt; None when it does not verify."""
         try:
-            return self._cipher.decrypt(ciphertext, [*associated, nonce])
+            return self._decrypt(ciphertext, [*associated, nonce])
         except (InvalidTag, ValueError):  # ValueError: an empty nonce, which S2V can't take from the wire
             return None
 

@@ -21,6 +21,7 @@ from typing import Final
 
 from ntptwist.errors import WireError
 from ntptwist.nts.aead import TAG_SIZE, SessionKeys, SIVKey
+from ntptwist.nts.nonces import Nonces
 
 MASTER_KEY_SIZE: Final = 64
 """Octets: cookies are sealed with AES-SIV-CMAC-512."""
@@ -32,6 +33,7 @@ CACHED_SESSIONS: Final = 1024
 """Clients whose key objects are kept: making them costs more than answering a request."""
 
 _COOKIE = Struct("!IH16s")
+_CIPHERTEXT_AT: Final = _COOKIE.size
 _FILE = Struct("!QIII")
 _IDS = 1 << 32
 
@@ -103,10 +105,10 @@ class KeySet:
     many unpredictable octets.
     """
 
-    __slots__ = ("_by_id", "_current", "_current_id", "_masters", "_randbytes", "_session")
+    __slots__ = ("_by_id", "_current", "_current_id", "_masters", "_nonces", "_session")
 
     def __init__(self, masters: MasterKeys, randbytes: Callable[[int], bytes]) -> None:
-        self._randbytes = randbytes
+        self._nonces = Nonces(randbytes)
         self._session = lru_cache(CACHED_SESSIONS)(SessionKeys.parse)
         self.use(masters)
 
@@ -129,19 +131,21 @@ class KeySet:
 
     def make_cookies(self, session: SessionKeys, count: int) -> list[bytes]:
         """Make new cookies: 104 octets each with AES-SIV-CMAC-256, 168 with -512, 72 with AES-128-GCM-SIV."""
-        random = self._randbytes(NONCE_SIZE * count)
-        nonces = [random[start : start + NONCE_SIZE] for start in range(0, len(random), NONCE_SIZE)]
-        secret, number, seal = session.secret, self._current_id, self._current.seal
-        size = TAG_SIZE + len(secret)
-        return [_COOKIE.pack(number, size, nonce) + seal(nonce, secret) for nonce in nonces]
+        return [self.make_cookie(session) for _ in range(count)]
+
+    def make_cookie(self, session: SessionKeys) -> bytes:
+        """Make one new cookie."""
+        secret, nonce = session.secret, self._nonces.take(NONCE_SIZE)
+        return _COOKIE.pack(self._current_id, TAG_SIZE + len(secret), nonce) + self._current.seal(nonce, secret)
 
     def open_cookie(self, cookie: bytes) -> SessionKeys | None:
         """Give the keys in a cookie, which may be padded; None when it was not made with one of these keys."""
-        if len(cookie) < _COOKIE.size:
+        if len(cookie) < _CIPHERTEXT_AT:
             return None
         number, size, nonce = _COOKIE.unpack_from(cookie)
         master = self._by_id.get(number)
-        if master is None or _COOKIE.size + size > len(cookie):
+        end = _CIPHERTEXT_AT + size
+        if master is None or end > len(cookie):
             return None
-        secret = master.open(nonce, cookie[_COOKIE.size : _COOKIE.size + size])
+        secret = master.open(nonce, cookie[_CIPHERTEXT_AT:end])
         return self._session(secret) if secret is not None else None

@@ -33,24 +33,25 @@ MAXIMUM_DATAGRAM: Final = 1024
 _LENGTHS = Struct("!HH")
 
 
-_AUTHENTICATOR = Struct("!HHHH")
+AUTHENTICATOR_LAYOUT: Final = Struct("!HHHH")
+"""Type and size of the field, size of the nonce, size of the ciphertext; these two follow."""
 
+_AUTHENTICATOR_SIZE: Final = AUTHENTICATOR_LAYOUT.size
 
-def _padding(data: bytes) -> bytes:
-    return bytes(-len(data) % 4)
+_PADDING: Final = tuple(bytes(-octets % 4) for octets in range(4))
 
 
 def seal(packet: bytes, key: Key, nonce: bytes, plaintext: bytes = b"") -> bytes:
     """Give a packet with an authenticator that covers it and encrypts ``plaintext`` (RFC 8915, section 5.6)."""
     ciphertext = key.seal(nonce, plaintext, packet)
-    body = nonce + _padding(nonce) + ciphertext + _padding(ciphertext)
-    size = _AUTHENTICATOR.size + len(body)
-    return packet + _AUTHENTICATOR.pack(AUTHENTICATOR, size, len(nonce), len(ciphertext)) + body
+    body = nonce + _PADDING[len(nonce) % 4] + ciphertext + _PADDING[len(ciphertext) % 4]
+    head = AUTHENTICATOR_LAYOUT.pack(AUTHENTICATOR, _AUTHENTICATOR_SIZE + len(body), len(nonce), len(ciphertext))
+    return packet + head + body
 
 
-def sealed_size(packet: bytes, key: Key) -> int:
-    """Give the octets that a packet has when it is sealed with no plaintext."""
-    return len(packet) + 2 * _LENGTHS.size + key.nonce_size + TAG_SIZE
+def sealed_size(size: int, key: Key) -> int:
+    """Give the octets that a packet of so many has when it is sealed with no plaintext."""
+    return size + _AUTHENTICATOR_SIZE + key.nonce_size + TAG_SIZE
 
 
 def position(fields: Iterable[ExtensionField]) -> int | None:
@@ -60,17 +61,22 @@ def position(fields: Iterable[ExtensionField]) -> int | None:
 
 def open_packet(data: bytes, fields: tuple[ExtensionField, ...], index: int, key: Key) -> bytes | None:
     """Give what the authenticator ``fields[index]`` of a packet holds; None when it does not verify."""
-    return open_sealed(data, HEADER_SIZE + sum(field.size for field in fields[:index]), fields[index].size, key)
+    start = HEADER_SIZE + sum(field.size for field in fields[:index])
+    return key.open(*authenticator(data, start, fields[index].size), data[:start])
 
 
-def open_sealed(data: bytes, start: int, size: int, key: Key) -> bytes | None:
-    """Give what the authenticator holds that begins at ``start`` and has ``size`` octets; None if it doesn't verify."""
-    _, _, nonce_size, ciphertext_size = _AUTHENTICATOR.unpack_from(data, start)
-    nonce = start + _AUTHENTICATOR.size
+def authenticator(data: bytes, start: int, size: int) -> tuple[bytes, bytes]:
+    """
+    Give nonce and ciphertext of the authenticator that begins at ``start`` and has ``size`` octets.
+
+    Where they would not fit into it, the ciphertext is empty, which no key opens.
+    """
+    _, _, nonce_size, ciphertext_size = AUTHENTICATOR_LAYOUT.unpack_from(data, start)
+    nonce = start + _AUTHENTICATOR_SIZE
     ciphertext = nonce + nonce_size + -nonce_size % 4
     if ciphertext + ciphertext_size > start + size:
-        return None
-    return key.open(data[nonce : nonce + nonce_size], data[ciphertext : ciphertext + ciphertext_size], data[:start])
+        return b"", b""
+    return data[nonce : nonce + nonce_size], data[ciphertext : ciphertext + ciphertext_size]
 
 
 def inner_fields(plaintext: bytes) -> Iterator[tuple[int, bytes]]:
@@ -142,7 +148,7 @@ class ClientProtection:
         cookie = ExtensionField.padded(COOKIE, self._jar.take())
         packet = header + ExtensionField(UNIQUE_IDENTIFIER, self._unique_id).serialize() + cookie.serialize()
         nonce = self._randbytes(self._keys.request_key.nonce_size)
-        room = MAXIMUM_DATAGRAM - sealed_size(packet, self._keys.request_key)
+        room = MAXIMUM_DATAGRAM - sealed_size(len(packet), self._keys.request_key)
         missing = min(CAPACITY - 1 - len(self._jar), max(room, 0) // cookie.size)
         packet += ExtensionField(PLACEHOLDER, bytes(len(cookie.body))).serialize() * missing
         return seal(packet, self._keys.request_key, nonce)

@@ -43,9 +43,14 @@ def is_loopback(address: bytes) -> bool:
 
 
 class Prefixes:
-    """A set of prefixes: for each length that occurs, the leading bits of all prefixes of that length."""
+    """
+    A set of prefixes.
 
-    __slots__ = ("_leading", "all")
+    ``leading`` has, for addresses of 4 and of 16 octets, each length that occurs: how many bits are left, and the
+    leading bits of all prefixes of that length.  ``all`` says that every address is in it.
+    """
+
+    __slots__ = ("all", "leading")
 
     def __init__(self, prefixes: Iterable[Prefix]) -> None:
         leading: dict[int, dict[int, set[int]]] = {size: defaultdict(set) for size in _SIZES}
@@ -53,16 +58,13 @@ class Prefixes:
             octets = plain_address(prefix.network_address.packed)
             shift = prefix.max_prefixlen - prefix.prefixlen  # the bits that are left; a mapping takes none of them
             leading[len(octets)][shift].add(int.from_bytes(octets) >> shift)
-        self._leading = {size: tuple(leading[size].items()) for size in _SIZES}
+        self.leading = {size: tuple(leading[size].items()) for size in _SIZES}
         self.all = all(8 * size in leading[size] for size in _SIZES)
 
     def __contains__(self, address: bytes) -> bool:
         """Tell whether a plain address is in one of the prefixes."""
         number = int.from_bytes(address)
-        for shift, leading in self._leading[len(address)]:  # noqa: SIM110 - every request comes here, any() is slower
-            if number >> shift in leading:
-                return True
-        return False
+        return any(number >> shift in leading for shift, leading in self.leading[len(address)])
 
 
 class AccessList:
@@ -73,7 +75,7 @@ class AccessList:
     answered.
     """
 
-    __slots__ = ("_allow", "_denied", "_deny", "_otherwise", "everyone")
+    __slots__ = ("_otherwise", "_rules", "everyone")
 
     def __init__(
         self,
@@ -83,16 +85,25 @@ class AccessList:
         denied: Action = Action.DENY,
     ) -> None:
         denies = tuple(deny)
-        self._allow = Prefixes(allow)
-        self._deny = Prefixes(denies)
+        allowed = Prefixes(allow)
         self._otherwise = otherwise
-        self._denied = denied
-        self.everyone = self._allow.all and not denies
+        # Every request comes here: one pass through all lengths of both lists, and the first match decides.
+        self._rules = {
+            size: [
+                (shift, leading, action)
+                for prefixes, action in ((Prefixes(denies), denied), (allowed, Action.ANSWER))
+                for shift, leading in prefixes.leading[size]
+            ]
+            for size in _SIZES
+        }
+        self.everyone = allowed.all and not denies
 
     def action(self, address: bytes) -> Action:
         """Give what becomes of a request from a plain address of 4 or 16 octets."""
         if self.everyone:
             return Action.ANSWER
-        if address in self._deny:
-            return self._denied
-        return Action.ANSWER if address in self._allow else self._otherwise
+        number = int.from_bytes(address)
+        for shift, leading, action in self._rules[len(address)]:
+            if number >> shift in leading:
+                return action
+        return self._otherwise

@@ -22,7 +22,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from struct import Struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ntptwist.errors import WireError
 from ntptwist.identifiers import KissCode, Leap
@@ -48,6 +48,8 @@ _FRESH = 1_000_000_000 >> 6
 """Nanoseconds in which no clock's dispersion grows by a unit of what is sent, 15 microseconds."""
 
 _LOWEST_BIT = 1
+# An operator on an enumeration's member costs a microsecond.
+_CLIENT, _SERVER, _UNKNOWN = int(Mode.CLIENT), int(Mode.SERVER), Leap.UNSYNCHRONIZED << 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,24 @@ class Face:
             + time.reference_id
             + reference.to_bytes(8)
         )
+
+
+class Asked(NamedTuple):
+    """
+    A request that gets a reply: what of it, and of the decision on it, the reply is made of.
+
+    ``origin``, ``echo`` and ``nonce`` are its three timestamps.  ``asks`` for interleaved mode; its reply is ``kiss``,
+    or the time where that is None.
+    """
+
+    version: int
+    poll: int
+    origin: bytes
+    echo: bytes
+    nonce: bytes
+    asks: bool
+    kiss: KissCode | None
+    protected: ProtectedRequest | None
 
 
 class Responder:
@@ -203,15 +223,21 @@ class Responder:
         It came in at ``received``; ``transmit`` is the local clock and ``monotonic`` the same clock's other axis at the
         time of replying.  With its ``address`` the client is put into the table of clients.
         """
-        counters = self.counters
-        counters.received += 1
+        asked = self.read(request, action, monotonic, address)
+        return asked if isinstance(asked, Dropped) else self.reply(asked, received, transmit, time, monotonic)
+
+    def read(
+        self, request: bytes, action: Action, monotonic: Monotonic, address: bytes | None = None
+    ) -> Asked | Dropped:
+        """Do all of ``answer`` that does not depend on the time, which is most of it where NTS is used."""
+        self.counters.received += 1
         if action is Action.IGNORE:
             return self._ignore(_UNWANTED)
         if len(request) < HEADER_SIZE:
             return self._ignore(_SHORT)
         first, poll, origin, echo, nonce = _REQUEST.unpack_from(request)
         version = first >> 3 & 7
-        if first & 7 != Mode.CLIENT:
+        if first & 7 != _CLIENT:
             return self._ignore(_NO_CLIENT)
         if version not in self.policy.versions:
             return self._ignore(_WRONG_VERSION)
@@ -220,25 +246,30 @@ class Responder:
             protected = self._nts.read(request) if self._nts is not None and reads else None
         except WireError as error:
             return self._ignore(Dropped(f"not a request: {error}"))
-        asks = self.policy.interleaved and origin[7] & _LOWEST_BIT
+        asks = self.policy.interleaved and bool(origin[7] & _LOWEST_BIT)
         if address is not None:
-            self.clients.saw(
-                plain_address(address), monotonic, version, interleaved=bool(asks), nts=protected is not None
-            )
+            self.clients.saw(plain_address(address), monotonic, version, interleaved=asks, nts=protected is not None)
         kiss = self._refuse(action, protected)
         if isinstance(kiss, Dropped):
             return kiss
+        return Asked(version, poll, origin, echo, nonce, asks, kiss, protected)
+
+    def reply(
+        self, asked: Asked, received: Timestamp, transmit: Timestamp, time: TimeSnapshot, monotonic: Monotonic
+    ) -> bytes:
+        """Do the rest of ``answer``: write the reply."""
+        version, poll, origin, echo, nonce, asks, kiss, protected = asked
         if kiss is not None:
-            reply = _KISS.pack(Leap.UNSYNCHRONIZED << 6 | version << 3 | Mode.SERVER, poll, kiss.value, nonce)
+            reply = _KISS.pack(_UNKNOWN | version << 3 | _SERVER, poll, kiss.value, nonce)
         else:
             face = self.face(time, received, monotonic)
             left = encode_timestamp(transmit) & ~_LOWEST_BIT
             # A request whose two nonces are one can't be told which of them was echoed (RFC 9769, section 2).
             if asks and echo != nonce and (earlier := self._departures.get(int.from_bytes(origin))) is not None:
-                counters.interleaved += 1
+                self.counters.interleaved += 1
                 left, nonce = earlier, echo
             reply = _REPLY.pack(
-                face.leap | version << 3 | Mode.SERVER,
+                face.leap | version << 3 | _SERVER,
                 face.stratum,
                 poll,
                 face.precision,
@@ -260,6 +291,10 @@ class Responder:
             if self.policy.require_nts is Action.IGNORE:
                 return self._ignore(_NO_NTS)
             action = Action.DENY
+        if action is Action.ANSWER and (protected is None or protected.session is not None):
+            counters.accepted += 1
+            counters.nts_accepted += protected is not None
+            return None
         if action is Action.DENY:
             counters.denied += 1
             counters.nts_denied += protected is not None
@@ -267,12 +302,8 @@ class Responder:
         if action is Action.RATE:
             counters.rate_limited += 1
             return KissCode.RATE if self._tells else _TOO_OFTEN
-        if protected is not None and protected.session is None:
-            counters.nts_nak += 1
-            return KissCode.NTSN
-        counters.accepted += 1
-        counters.nts_accepted += protected is not None
-        return None
+        counters.nts_nak += 1
+        return KissCode.NTSN
 
     def _ignore(self, why: Dropped) -> Dropped:
         self.counters.ignored += 1

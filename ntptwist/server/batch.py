@@ -1,9 +1,12 @@
 """
-Answers whole batches of requests: the plain ones by columns, every other one alone.
+Answers whole batches of requests: the plain ones by columns, those that use NTS in groups, every other one alone.
 
 What is answered, and how, is decided by the ``Responder`` either way; ``protocol.columns`` only writes the same replies
 faster.  Plain are requests of 48 octets that anyone may send and that want nothing but the time (no NTS, no interleaved
 mode); on a public server nearly all are.
+
+Replies under NTS are sealed one by one, since the time is in what is sealed, and sent a group at a time: a larger group
+is cheaper, but its first replies wait longer, and what that adds to their transmit timestamps is less certain.
 """
 
 from __future__ import annotations
@@ -18,16 +21,19 @@ from ntptwist.protocol.access import Action, plain_address
 from ntptwist.protocol.actions import Dropped
 from ntptwist.protocol.columns import Columns, common_reply, first_octets, lanes_of
 from ntptwist.protocol.lag import Lag
-from ntptwist.protocol.server import Face, Responder
+from ntptwist.protocol.server import Asked, Face, Responder
 from ntptwist.snapshot import TimeSnapshot
 from ntptwist.timestamp import Monotonic, Timestamp
-from ntptwist.wire.header import HEADER_SIZE, Mode
+from ntptwist.wire.header import Mode
 
 STAMP_INTERVAL = 1 << 26
 """Nanoseconds (67 ms) between the replies that are stamped for the sake of the next ones' transmit timestamps."""
 
 STAMPS = 4
 """Replies that are stamped then: what is done for once takes some 3 µs longer, and the lag is a low quantile."""
+
+GROUP = 8
+"""Replies under NTS that are sent together; what is left over is sent alone."""
 
 _LARGE = 8
 """Rows from which on the processor has no time for a second reading of the clock; the lag is then another one."""
@@ -36,6 +42,7 @@ _SPREAD = 200
 """Nanoseconds by which the rows of a batch may differ in what lies between their clock and the kernel's."""
 
 _MOST_AWAITED = 4096
+_CONTROL = int(Mode.CONTROL)
 
 
 class _Awaited(NamedTuple):
@@ -43,13 +50,14 @@ class _Awaited(NamedTuple):
     What to learn from a transmit stamp that was asked for.
 
     The reply left some ``lag`` after ``read_at``; ``reply`` is one whose departure its client may ask for.  It was the
-    first of so many ``followers``.
+    first of so many ``followers``, and each left a ``step`` after the one before it.
     """
 
     lag: Lag
     read_at: Timestamp
     reply: bytes | None = None
     followers: int = 0
+    step: Lag | None = None
 
 
 class BatchAnswers:
@@ -69,11 +77,13 @@ class BatchAnswers:
         self._leap: Leap | None = None
         self._table = b""
         self._is_kernels = clock.control != "virtual"  # the other two are the very clock that the kernel stamps with
-        self._small, self._large, self._plain, self._sealed, self._step = Lag(), Lag(), Lag(), Lag(), Lag()
+        self._small, self._large, self._plain, self._sealed, self._group = Lag(), Lag(), Lag(), Lag(), Lag()
+        self._step, self._group_step = Lag(), Lag()
         self._asked = Monotonic(-STAMP_INTERVAL)
         self._stamps = 0
         self._awaited: dict[int, _Awaited] = {}
-        self._last_key, self._first_left, self._followers = -1, Timestamp(0), 1
+        self._last_key, self._first_left = -1, Timestamp(0)
+        self._followers, self._of_followers = 1, self._step
         self._turn = 0
 
     def answer(self, batch: Batch, count: int) -> None:
@@ -100,8 +110,7 @@ class BatchAnswers:
                 return
         correction = self._correction(batch, rows)
         if correction is None:
-            for row in rows:
-                self._answer_one(batch, row, Action.ANSWER, time)
+            self._answer_others(batch, [(row, Action.ANSWER) for row in rows], time)
             return
         ranks = None if len(rows) == count else _ranks(rows, count)
         now = self._clock.read()
@@ -118,7 +127,7 @@ class BatchAnswers:
         columns.depart(count, Timestamp(now.local + lag.value), self._step.value, ranks)
         sent = batch.send()
         if stamped:
-            self._await(sent, _Awaited(lag, now.local, followers=len(rows) - 1))
+            self._await(sent, _Awaited(lag, now.local, None, len(rows) - 1, self._step))
         packets = len(rows)
         counters = responder.counters
         counters.received += packets
@@ -134,12 +143,13 @@ class BatchAnswers:
         """Learn from a transmit stamp."""
         left = self._clock.from_kernel(stamp)
         if key == self._last_key:
-            self._step.learn((left - self._first_left) // self._followers)
+            self._of_followers.learn((left - self._first_left) // self._followers)
         awaited = self._awaited.pop(key, None)
         if awaited is None:
             return
-        if awaited.followers:  # the next number is that of the last
-            self._last_key, self._first_left, self._followers = key + 1, left, awaited.followers
+        if awaited.followers and awaited.step:  # the next number is that of the last
+            self._last_key, self._first_left = key + 1, left
+            self._followers, self._of_followers = awaited.followers, awaited.step
         if awaited.reply is not None:
             self._responder.departed(awaited.reply, left)
         awaited.lag.learn(left - awaited.read_at)
@@ -157,11 +167,14 @@ class BatchAnswers:
     def _sort(self, batch: Batch, firsts: bytes, time: TimeSnapshot, *, plain: bool) -> Sequence[int]:
         """Judge every sender; answer what is not ``plain`` or not to be answered; give the rows that are left."""
         responder, columns, count = self._responder, self._columns, len(firsts)
-        monotonic, judge = self._clock.read().monotonic, responder.judge
-        actions = [judge(address, monotonic) for address in batch.addresses(count)]
+        actions = [Action.ANSWER] * count
+        if not responder.open:
+            monotonic, judge = self._clock.read().monotonic, responder.judge
+            actions = [judge(address, monotonic) for address in batch.addresses(count)]
         if plain and actions.count(Action.ANSWER) == count:
             return range(count)
-        rows = []
+        rows: list[int] = []
+        others: list[tuple[int, Action]] = []
         for row, action in enumerate(actions):
             if not batch.is_usable(row):
                 responder.counters.received += 1
@@ -177,30 +190,65 @@ class BatchAnswers:
             ):
                 rows.append(row)
             else:
-                self._answer_one(batch, row, action, time)
+                others.append((row, action))
+        if others:
+            self._answer_others(batch, others, time)
         return rows
 
-    def _answer_one(self, batch: Batch, row: int, action: Action, time: TimeSnapshot) -> None:
-        """Answer one request, whatever it is."""
+    def _answer_others(self, batch: Batch, others: Sequence[tuple[int, Action]], time: TimeSnapshot) -> None:
+        """Answer what may be anything."""
         responder = self._responder
-        request, address = batch.request(row), batch.address(row)
-        if request and request[0] & 7 == Mode.CONTROL:
-            for part in responder.answer_control(request, address):
-                responder.counters.response_send_errors += batch.reply(row, part).refused
-            return
-        lag = self._plain if len(request) == HEADER_SIZE else self._sealed
+        monotonic = self._clock.read().monotonic
+        sealed: list[tuple[int, Asked]] = []
+        for row, action in others:
+            request, address = batch.request(row), batch.address(row)
+            if request and request[0] & 7 == _CONTROL:
+                for part in responder.answer_control(request, address):
+                    responder.counters.response_send_errors += batch.reply(row, part).refused
+                continue
+            asked = responder.read(request, action, monotonic, address)
+            if isinstance(asked, Dropped):
+                continue
+            if asked.protected is None or asked.asks:
+                self._reply(batch, row, asked, time)
+                continue
+            sealed.append((row, asked))
+            if len(sealed) == GROUP:
+                self._reply_together(batch, sealed, time, monotonic)
+                sealed.clear()
+        for row, asked in sealed:
+            self._reply(batch, row, asked, time)
+
+    def _reply(self, batch: Batch, row: int, asked: Asked, time: TimeSnapshot) -> None:
+        """Send one reply."""
+        responder = self._responder
+        lag = self._plain if asked.protected is None else self._sealed
         received = self._clock.from_kernel(batch.stamp(row))
         now = self._clock.read()
-        transmit = Timestamp(now.local + lag.value)
-        reply = responder.answer(request, action, received, transmit, time, now.monotonic, address)
-        if isinstance(reply, Dropped):
-            return
-        asks = responder.asks_interleaved(request)
-        stamped = self._samples(now.monotonic) or asks
+        reply = responder.reply(asked, received, Timestamp(now.local + lag.value), time, now.monotonic)
+        stamped = self._samples(now.monotonic) or asked.asks
         sent = batch.reply(row, reply, stamped=stamped)
         responder.counters.response_send_errors += sent.refused
         if stamped:
-            self._await(sent, _Awaited(lag, now.local, reply if asks else None))
+            self._await(sent, _Awaited(lag, now.local, reply if asked.asks else None))
+
+    def _reply_together(
+        self, batch: Batch, group: Sequence[tuple[int, Asked]], time: TimeSnapshot, monotonic: Monotonic
+    ) -> None:
+        """Send a whole group of replies, to requests that were read at this moment."""
+        write, reply, from_kernel = batch.write, self._responder.reply, self._clock.from_kernel
+        received = [from_kernel(batch.stamp(row)) for row, _ in group]
+        stamped = self._samples(monotonic)
+        batch.prepare([row for row, _ in group], stamped=stamped, long=True)
+        now = self._clock.read()
+        departure, step = now.local + self._group.value, self._group_step.value
+        for (row, asked), arrival in zip(group, received, strict=True):
+            write(row, reply(asked, arrival, Timestamp(departure), time, monotonic))
+            departure += step
+        sent = batch.send()
+        self._responder.counters.response_send_errors += sent.refused
+        if stamped:
+            self._await(sent, _Awaited(self._group, now.local, None, len(group) - 1, self._group_step))
 
     def _samples(self, monotonic: Monotonic) -> bool:
         """Tell whether the reply that is about to be sent is to be stamped."""

@@ -133,6 +133,22 @@ def test_replies_go_where_requests_came_from(side: Side) -> None:
     assert sent == [(0, None), (0, None), (0, None), (0, 0), (0, 2), (0, 3)]
 
 
+def test_long_replies_are_sent_together(side: Side) -> None:
+    """Replies of any length that were written to their rows leave in one call, some of them with stamps."""
+    count = side.ask(*[REQUEST] * 3)
+    rows = list(range(count))
+    texts = [b"x" * 48, b"a" * 2048, b"b"]
+    keys = []
+    for stamped in (False, True):
+        side.batch.prepare(rows[::-1], stamped=stamped, long=True)
+        for row, text in zip(rows, texts, strict=True):
+            side.batch.write(row, text)
+        keys.append(side.batch.send())
+
+    assert side.replies(6) == texts[::-1] * 2
+    assert keys == [(0, None), (0, 0)]
+
+
 def test_stamps_of_what_asked_for_them(side: Side) -> None:
     """The first and the last of a batch, and a single reply, have the stamps that were asked for, and nothing else."""
     before = time.time_ns()

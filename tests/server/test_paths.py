@@ -21,9 +21,12 @@ from ntptwist.kernel.timex import RealSystem
 from ntptwist.protocol.access import AccessList, Action
 from ntptwist.protocol.ratelimit import RateLimit
 from ntptwist.protocol.server import Responder, ServerPolicy
+from ntptwist.server.batch import GROUP
 from ntptwist.snapshot import TimeSnapshot
 from ntptwist.timestamp import NANOSECONDS, Timestamp, decode_timestamp
 from ntptwist.wire.header import Header
+from ntptwist.wire.message import Message
+from tests.nts.pair import Pair
 from tests.server.serving import PATHS, Serving
 
 Serve = Callable[..., Serving]
@@ -201,6 +204,50 @@ def test_nts_beside_plain_requests(serve: Serve) -> None:
 
     assert sorted(reply[48:] for reply in replies) == [b"", b"", b"sealed"]
     assert (counters.received, counters.accepted, counters.nts_accepted) == (3, 3, 1)
+
+
+@pytest.mark.parametrize("count", [1, GROUP - 1, GROUP, 2 * GROUP + 3])
+def test_many_requests_under_nts(serve: Serve, count: int) -> None:
+    """However many come at once, each gets a reply of its own that its client believes, as long as the request."""
+    pairs = [Pair() for _ in range(count)]
+    for pair in pairs:
+        pair.keyset.use(pairs[0].keyset.masters)
+    requests = [pair.client.seal(request()) for pair in pairs]
+    serving = serve(responder=Responder(nts=pairs[0].server))
+    client = serving.client()
+    before = time.time_ns()
+    replies = sorted(client.ask(*requests[:-1], request(), requests[-1]), key=lambda each: each[24:32])
+    plain = replies.pop()
+    counters = serving.responder.counters
+    flaws = [pair.client.flaw(reply, Message.parse(reply)) for pair, reply in zip(pairs, replies, strict=True)]
+
+    assert flaws == [None] * count
+    assert [len(reply) for reply in replies] == [len(each) for each in requests]
+    assert len({reply[92:108] for reply in replies}) == count
+    assert len(plain) == 48
+    for reply in replies:
+        assert before - 1 <= nanoseconds(reply[32:40]) <= nanoseconds(reply[40:48]) + 2
+        assert (reply[39] & 1, reply[47] & 1) == (1, 0)
+    assert (counters.received, counters.nts_accepted, counters.accepted) == (count + 1, count, count + 1)
+    assert [seen.packets for _, seen in serving.responder.clients.top(5)] == [count + 1]
+
+
+def test_nts_in_interleaved_mode(path: str, serve: Serve) -> None:
+    """Among others, a client that uses NTS and interleaved mode is told when the reply before really left."""
+    pair = Pair()
+    serving = serve(responder=Responder(nts=pair.server))
+    client = serving.client()
+    (first,) = client.ask(pair.client.seal(request()))
+    (second,) = client.ask(pair.client.seal(request(origin=int.from_bytes(first[32:40]))))
+    serving.reactor.iterate(0)
+    asked = pair.client.seal(request(origin=int.from_bytes(second[32:40]), receive=42))
+    replies = client.ask(request(), asked, request())
+    (third,) = [reply for reply in replies if len(reply) > 48]
+    knows = path != "stock"
+
+    assert pair.client.flaw(third, Message.parse(third)) is None
+    assert (int.from_bytes(third[24:32]) == 42) == knows
+    assert (nanoseconds(second[32:40]) < nanoseconds(third[40:48]) < nanoseconds(third[32:40])) == knows
 
 
 def test_nts_required(serve: Serve) -> None:

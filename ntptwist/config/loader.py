@@ -195,10 +195,10 @@ def read(root: Table, find_driver: FindDriver, additions: Sequence[Table] = ()) 
     )
     if "keyset" in root and not servers and not key_servers:
         root.warning("keyset", "has no effect: neither a [[server]] nor an [[nts-ke-server]] is configured")
-    if config.observability.mode6 and not config.servers:
+    if config.observability.mode6 and all(server.workers > 1 for server in config.servers):
         root.table("observability").problem(
             "mode6",
-            "ntpq is answered on the port of a [[server]], and there is none: listen = '127.0.0.1:123' makes one",
+            "ntpq is answered by a [[server]] without workers, and there is none: listen = '127.0.0.1:123' makes one",
         )
     if not sources:
         root.warning(None, "no source is configured: the clock is left alone")

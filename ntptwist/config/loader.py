@@ -196,10 +196,9 @@ def read(root: Table, find_driver: FindDriver, additions: Sequence[Table] = ()) 
     if "keyset" in root and not servers and not key_servers:
         root.warning("keyset", "has no effect: neither a [[server]] nor an [[nts-ke-server]] is configured")
     if config.observability.mode6 and all(server.workers > 1 for server in config.servers):
-        lack = "all of them have workers, which do not" if servers else "there is none"
         root.table("observability").problem(
             "mode6",
-            f"ntpq is answered on the port of a [[server]], and {lack}: listen = '127.0.0.1:123' makes one",
+            "ntpq is answered by a [[server]] without workers, and there is none: listen = '127.0.0.1:123' makes one",
         )
     if not sources:
         root.warning(None, "no source is configured: the clock is left alone")

@@ -134,8 +134,8 @@ def test_chronyc(lab: Lab, slow: tuple[Ntptwist, dict[str, Any]], suite: str) ->
     state = daemon.status()
     (tracking,) = table(lab, suite, where, "tracking")
 
-    assert [sources[f"127.0.1.{each}"][1] for each in (4,)] == ["x"]
-    assert sorted(sources[f"127.0.1.{each}"][1] for each in (1, 2, 3)) == ["*", "+", "+"]
+    assert sources["127.0.1.4"][1] == "x"
+    assert [row[1] for row in sources.values()].count("*") == 1
     assert sources["GPS"][:2] == ["#", "?"]
     for ours in state["sources"]:
         name = "GPS" if ours["mode"] == "sock" else ours["address"].removesuffix(":123")
@@ -149,7 +149,7 @@ def test_chronyc(lab: Lab, slow: tuple[Ntptwist, dict[str, Any]], suite: str) ->
     assert float(sources["127.0.1.4"][7]) == pytest.approx(-0.1, abs=MILLISECOND)
     assert float(sources["127.0.1.4"][8]) == pytest.approx(-0.1, abs=MILLISECOND)
     assert tracking[1] == sources[tracking[1]][2]
-    assert sources[tracking[1]][1] == "*"
+    assert sources[tracking[1]][1] in "*+"  # another may have become the best meanwhile
     assert int(tracking[2]) == state["stratum"] == 2
     assert float(tracking[3]) == pytest.approx(time.time(), abs=10.0)
     assert abs(float(tracking[4])) < MILLISECOND
@@ -241,7 +241,7 @@ def test_ntpq(lab: Lab, slow: tuple[Ntptwist, dict[str, Any]]) -> None:
     source = ntpq(lab, "-c", "rv 1")
 
     assert rows["127.0.1.4"][0] == "x"
-    assert sorted(rows[f"127.0.1.{each}"][0] for each in (1, 2, 3)) == ["*", "+", "+"]
+    assert [tally for tally, _ in rows.values()].count("*") == 1
     for ours in state["sources"][:4]:
         _, refid, stratum, kind, _, poll, reach, delay, offset, jitter = rows[ours["address"].removesuffix(":123")][1]
         assert (int(stratum), kind) == (ours["stratum"], "u")

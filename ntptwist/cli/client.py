@@ -1,13 +1,15 @@
 """
-A client of the daemon's read-only socket, with the standard library alone.
+A client of the daemon's sockets, with the standard library alone.
+
+A question is a JSON object on one line, and so is the answer; some answers go on, one object a line, until we hang up.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import socket
-import tomllib
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 DEFAULT_CONFIG = "/etc/ntptwist/ntptwist.toml"
@@ -15,6 +17,9 @@ DEFAULT_DIRECTORY = "/run/ntptwist"
 SOCKET_NAME = "observe.sock"
 TIMEOUT = 5.0
 LARGEST_ANSWER = 16 << 20
+
+EX_OK, EX_USAGE, EX_UNAVAILABLE = 0, 64, 69
+"""sysexits(3): done, the command line is wrong, no daemon answers."""
 
 
 class NoDaemonError(Exception):
@@ -27,9 +32,12 @@ class RequestError(Exception):
 
 def control_directory(config: str | None) -> str:
     """Give the ``[control] directory`` of a configuration, or the default where the file says nothing of it."""
-    path = Path(config or DEFAULT_CONFIG)
+    import tomllib  # which takes longer than all the rest, and is not always needed
+
+    path = config or DEFAULT_CONFIG
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        with open(path, "rb") as file:  # noqa: PTH123 - pathlib takes longer to import than all the rest
+            table = tomllib.load(file)
     except OSError as error:
         if config is None:
             return DEFAULT_DIRECTORY
@@ -41,23 +49,44 @@ def control_directory(config: str | None) -> str:
     return directory if isinstance(directory, str) else DEFAULT_DIRECTORY
 
 
-def ask(directory: str, command: str) -> Any:
+def ask(
+    directory: str, command: str, *, socket_name: str = SOCKET_NAME, timeout: float | None = TIMEOUT, **arguments: Any
+) -> Any:
     """Send one command and return its data; NoDaemonError or RequestError when there is none."""
-    path = str(Path(directory) / SOCKET_NAME)
-    answer = b""
+    return next(follow(directory, command, socket_name=socket_name, timeout=timeout, **arguments))
+
+
+def follow(
+    directory: str, command: str, *, socket_name: str = SOCKET_NAME, timeout: float | None = TIMEOUT, **arguments: Any
+) -> Iterator[Any]:
+    """
+    Send one command and give its data, then every object that follows it; it hangs up when it is closed.
+
+    ``timeout`` is for the answer; what follows may take its time.
+    """
+    path = os.path.join(directory, socket_name)  # noqa: PTH118 - as above
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(TIMEOUT)
+            connection.settimeout(timeout)
             connection.connect(path)
-            connection.sendall(json.dumps({"command": command}).encode() + b"\n")
-            while not answer.endswith(b"\n"):
-                part = connection.recv(65536)
-                if not part or len(answer) > LARGEST_ANSWER:
-                    raise NoDaemonError(f"{path}: the daemon hung up")
-                answer += part
+            connection.sendall(json.dumps({"command": command, **arguments}).encode() + b"\n")
+            lines = _lines(connection, path)
+            reply = json.loads(next(lines))
+            if not reply.get("ok"):
+                raise RequestError(str(reply.get("error")))
+            yield reply["data"]
+            connection.settimeout(None)
+            yield from map(json.loads, lines)
     except OSError as error:
         raise NoDaemonError(f"no daemon answers at {path}: {error.strerror or error}") from error
-    reply = json.loads(answer)
-    if not reply.get("ok"):
-        raise RequestError(str(reply.get("error")))
-    return reply["data"]
+
+
+def _lines(connection: socket.socket, path: str) -> Iterator[bytes]:
+    """Give what the daemon sends, line by line; NoDaemonError when it hangs up."""
+    left = b""
+    while True:
+        part = connection.recv(65536)
+        if not part or len(left) > LARGEST_ANSWER:
+            raise NoDaemonError(f"{path}: the daemon hung up")
+        *lines, left = (left + part).split(b"\n")
+        yield from lines

@@ -1,73 +1,68 @@
 """
-``ntptwist-ctl``: ask a running daemon, or check its configuration.
+``ntptwist-ctl``: ask a running daemon, change it, or check its configuration.
 
-It starts in milliseconds, so it imports neither Twisted nor the daemon; ``check-config`` hands over to the daemon's
-own command, which reads the file with the very code that will run it.
+It starts in milliseconds, so it imports neither Twisted nor the daemon, and of its own commands only the family that is
+asked for.  A family is a module with ``register(subparsers)``, which adds its commands, and ``run(options)``, which
+does one of them and returns the exit status.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import shutil
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 import ntptwist
-from ntptwist.cli.client import NoDaemonError, RequestError, ask, control_directory
-from ntptwist.observe import screens
+from ntptwist.cli.client import EX_OK, EX_UNAVAILABLE, EX_USAGE, NoDaemonError, RequestError
 
-EX_OK, EX_USAGE, EX_UNAVAILABLE = 0, 64, 69
+FAMILIES: dict[str, tuple[str, ...]] = {
+    "ntptwist.cli.tables": ("status", "sources"),
+    "ntptwist.cli.check": ("check-config",),
+}
+"""The commands, in the order of the help, by the module that does them."""
+
+EX_INTERRUPTED = 130
+"""As a shell says it: 128 and the number of SIGINT."""
 
 
-def parser() -> argparse.ArgumentParser:
-    """Describe the command line."""
+def parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """Describe the command line: the families of the commands among ``words``, or all when there are none."""
     top = argparse.ArgumentParser(prog="ntptwist-ctl", description="Look into a running ntptwist daemon.")
     top.add_argument("-c", "--config", metavar="FILE", help="the daemon's configuration, to find its socket")
     top.add_argument("--version", action="version", version=f"ntptwist {ntptwist.__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, text in (
-        ("status", "is the clock right, and how sure is that"),
-        ("sources", "every source, and why it is used or not"),
-    ):
-        command = commands.add_parser(name, help=text, description=text)
-        command.add_argument("--json", action="store_true", help="machine-readable; seconds and ppm")
-    text = "read the configuration and list everything that is wrong with it"
-    commands.add_parser("check-config", help=text, description=text)
+    meant = [module for module, names in FAMILIES.items() if not set(names).isdisjoint(words)]
+    for module in meant or FAMILIES:
+        import_module(module).register(commands)
     return top
 
 
-def write(lines: Sequence[str]) -> None:
-    """Print, with plain letters where the terminal knows no others."""
-    text = "\n".join(lines)
-    if not (sys.stdout.encoding or "").lower().startswith("utf"):
-        text = text.replace("µ", "u")
-    print(text)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status: 0, 64 usage, 69 no daemon, 78 configuration."""
+    """
+    Run one command; returns the exit status.
+
+    Each command has its own; for all of them: 64 usage, 69 no daemon, 130 interrupted.
+    """
+    words = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        options = parser().parse_args(arguments)
+        options = parser(words).parse_args(words)
     except SystemExit as end:
         return EX_USAGE if end.code else EX_OK
-    if options.command == "check-config":
-        given = ["-c", options.config] if options.config else []
-        os.execv(sys.executable, [sys.executable, "-m", "ntptwist.cli.daemon", "--check-config", *given])
+    family = next(module for module, names in FAMILIES.items() if options.command in names)
     try:
-        status = ask(control_directory(options.config), "status")
+        status: int = import_module(family).run(options)
+        sys.stdout.flush()
     except (NoDaemonError, RequestError) as error:
         print(f"ntptwist-ctl: {error}", file=sys.stderr)
         return EX_UNAVAILABLE
-    if options.json:
-        write([json.dumps(status if options.command == "status" else status["sources"], indent=2)])
-    elif options.command == "status":
-        write(screens.status_lines(status))
-    else:
-        columns = shutil.get_terminal_size((120, 24)).columns if sys.stdout.isatty() else 1000
-        write(screens.sources_lines(status, columns))
-    return EX_OK
+    except KeyboardInterrupt:
+        return EX_INTERRUPTED
+    except BrokenPipeError:  # the reader, head(1) perhaps, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EX_OK
+    return status
 
 
 if __name__ == "__main__":

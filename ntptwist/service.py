@@ -6,6 +6,7 @@ virtual world::
 
     Daemon > RecordFile
            > Observer
+           > Console
            > ClockState
            > LeapSecondsFile
            > System > SpawnerService > sources
@@ -18,13 +19,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import MultiService
 
+import ntptwist
 from ntptwist.algorithm.controller import Controller
 from ntptwist.config.model import ClockSettings, Config
 from ntptwist.errors import ClockError
@@ -37,14 +39,17 @@ from ntptwist.leapseconds import LeapSecondsFile
 from ntptwist.log import Logger
 from ntptwist.observe.observer import Observer
 from ntptwist.observe.record import RecordFile, RecordingController
+from ntptwist.observe.screens import amount, slow_or_fast
 from ntptwist.registry import find_driver
-from ntptwist.serving import make_servers
+from ntptwist.serving import ServerService, make_servers
 from ntptwist.spawners.service import SpawnerService
 from ntptwist.state import ClockState
 from ntptwist.system import System
 
 if TYPE_CHECKING:
     from ntptwist.keyserving import KeyServing
+    from ntptwist.manhole import Console
+    from ntptwist.net.notify import Notifier
 
 EX_SOFTWARE = 70
 """sysexits(3): the clock can't be steered, or must not be."""
@@ -55,6 +60,7 @@ class Daemon(MultiService):
     The root of the service tree.
 
     ``exit_status`` is what the process should end with: 0, or 70 after a failure that made the clock unsafe.
+    ``notifier`` is told of a reload; None where there is no service manager.
     """
 
     log = Logger()
@@ -64,6 +70,7 @@ class Daemon(MultiService):
         self.clock = clock
         self.system: System | None = None
         self.exit_status = 0
+        self.notifier: Notifier | None = None
         self._reactor = reactor
         self._steers = steers
 
@@ -80,6 +87,14 @@ class Daemon(MultiService):
             except ClockError as error:
                 print(f"ntptwist: {explain(error)}", file=sys.stderr)
                 raise SystemExit(EX_SOFTWARE) from error
+
+    def summary(self) -> str:
+        """Say how the clock is, for the service manager."""
+        assert self.system is not None  # noqa: S101 - make_service has built it
+        status = self.system.controller.status()
+        if not status.synchronized:
+            return status.state
+        return f"clock {slow_or_fast(status.offset)}, certain to within {amount(status.error_bound)}: {status.state}"
 
     def fail(self, reason: str) -> None:
         """End the daemon: the clock is not safe in its hands.  The first reason counts."""
@@ -143,6 +158,8 @@ def make_service(
             lambda: [server.observe() for server in servers],
             keys.observe if keys is not None else tuple,
         ).setServiceParent(daemon)
+    if config.console and config.control_directory is not None:
+        _make_console(config, config.control_directory, daemon.system, servers, reactor).setServiceParent(daemon)
     if config.state_directory is not None and clock.control != "virtual":
         ClockState(config.state_directory, controller, reactor).setServiceParent(daemon)
     if config.leap_seconds_file is not None:
@@ -158,6 +175,22 @@ def make_service(
     for server in servers:
         server.setServiceParent(daemon)  # the last, so the first to be stopped
     return daemon
+
+
+def _make_console(
+    config: Config, directory: str, system: System, servers: Sequence[ServerService], reactor: Any
+) -> Console:
+    """Make the console: the parts of Twisted that it needs are loaded only then."""
+    from ntptwist.manhole import Console
+
+    return Console(
+        directory,
+        system,
+        reactor,
+        ntptwist.__version__,
+        lambda: {"config": config},
+        lambda: [server.observe() for server in servers],
+    )
 
 
 def _make_key_serving(

@@ -20,6 +20,7 @@ from ntptwist.cli.client import EX_OK, EX_UNAVAILABLE, EX_USAGE, NoDaemonError, 
 FAMILIES: dict[str, tuple[str, ...]] = {
     "ntptwist.cli.tables": ("status", "sources"),
     "ntptwist.cli.check": ("check-config",),
+    "ntptwist.cli.console": ("console",),
 }
 """The commands, in the order of the help, by the module that does them."""
 

@@ -24,7 +24,16 @@ from ntptwist.algorithm.leap import LeapTable, parse_leap_table
 from ntptwist.config import value
 from ntptwist.config.keys import read_key_servers, read_keyset
 from ntptwist.config.lines import locate
-from ntptwist.config.model import ClockSettings, Config, Control, LogLevel, ObservabilitySettings, SourceEntry
+from ntptwist.config.model import (
+    ClockSettings,
+    Config,
+    Control,
+    LogLevel,
+    ObservabilitySettings,
+    SourceEntry,
+    StatisticsFormat,
+    StatisticsSettings,
+)
 from ntptwist.config.serving import read_servers
 from ntptwist.config.table import Findings, Table
 from ntptwist.config.value import shown
@@ -140,7 +149,9 @@ def read(root: Table, find_driver: FindDriver) -> Config:
         control_directory=root.table("control").path("directory", _DEFAULTS.control_directory),
         state_directory=root.table("state").path("directory", _DEFAULTS.state_directory),
         observability=_observability(root.table("observability")),
+        statistics=_statistics(root.table("statistics")) if "statistics" in root else None,
         leap_seconds_file=root.table("synchronization").path("leap-seconds-file", None),
+        console=root.table("console").boolean("enabled", default=_DEFAULTS.console),
     )
     if "keyset" in root and not servers and not key_servers:
         root.warning("keyset", "has no effect: neither a [[server]] nor an [[nts-ke-server]] is configured")
@@ -299,6 +310,14 @@ def _observability(table: Table) -> ObservabilitySettings:
     return ObservabilitySettings(
         log_level=table.choice("log-level", get_args(LogLevel), default.log_level),
         record=table.path("record", default.record),
+    )
+
+
+def _statistics(table: Table) -> StatisticsSettings:
+    """Read ``[statistics]``."""
+    return StatisticsSettings(
+        directory=table.path("directory"),
+        format=table.choice("format", get_args(StatisticsFormat), StatisticsSettings("").format),
     )
 
 

@@ -18,6 +18,7 @@ from ntptwist.wire.header import VERSIONS
 
 Control = Literal["system", "observe", "virtual"]
 LogLevel = Literal["trace", "debug", "info", "warn", "error"]
+StatisticsFormat = Literal["ntpd", "chrony"]
 PortTaken = Literal["fail", "retry"]
 
 
@@ -55,6 +56,14 @@ class ObservabilitySettings:
 
     log_level: LogLevel = "info"
     record: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StatisticsSettings:
+    """``[statistics]``: the directory of the statistics files, and whose format they have."""
+
+    directory: str
+    format: StatisticsFormat = "ntpd"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +153,9 @@ class Config:
     control_directory: str | None = "/run/ntptwist"
     state_directory: str | None = "/var/lib/ntptwist"
     observability: ObservabilitySettings = field(default_factory=ObservabilitySettings)
+    statistics: StatisticsSettings | None = None
     leap_seconds_file: str | None = None
+    console: bool = False
     warnings: tuple[str, ...] = field(default=(), compare=False)
 
     def without_clock_control(self) -> Config:

@@ -90,6 +90,7 @@ def build(options: Options, reactor: Any) -> Any:
         from ntptwist.demo import Demo
 
         return Demo(reactor)
+    from ntptwist.net.notify import Notifier
     from ntptwist.service import make_service
 
     config = read_config(options)
@@ -98,7 +99,10 @@ def build(options: Options, reactor: Any) -> Any:
         print(f"warning: {warning}", file=sys.stderr)
     if options["no-clock-control"]:
         config = config.without_clock_control()
-    return make_service(config, reactor)
+    daemon = make_service(config, reactor)
+    daemon.notifier = Notifier(reactor, daemon.summary)
+    daemon.notifier.setServiceParent(daemon)  # the last: ready when all others are, and the first to stop
+    return daemon
 
 
 def makeService(options: Options) -> Any:

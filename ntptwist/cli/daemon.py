@@ -31,8 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from twisted.internet import reactor
     from twisted.logger import globalLogBeginner, textFileLogObserver
 
+    from ntptwist.journald import journal_observer
+
     service = build(options, reactor)
-    observer = getattr(service, "log_observer", None) or textFileLogObserver(sys.stdout)
+    observer = getattr(service, "log_observer", None) or journal_observer() or textFileLogObserver(sys.stdout)
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
     service.privilegedStartService()
     service.startService()

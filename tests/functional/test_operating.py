@@ -1,0 +1,73 @@
+"""The daemon under a service manager, and what it logs in everyday life."""
+
+from __future__ import annotations
+
+import re
+import socket
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.functional.daemon import BIN, Ntptwist
+from tests.functional.peers.daemons import Chrony
+from tests.functional.peers.lab import Lab
+
+pytestmark = pytest.mark.functional
+
+FIGURES = re.compile(r"\d+(\.\d+)?")
+
+
+def told(manager: socket.socket, seconds: float, until: str) -> list[str]:
+    """Give the lines that a service manager is told, up to one that begins so."""
+    lines: list[str] = []
+    deadline = time.monotonic() + seconds
+    while not any(line.startswith(until) for line in lines):
+        manager.settimeout(max(deadline - time.monotonic(), 0.01))
+        lines += manager.recv(4096).decode().split("\n")
+    return lines
+
+
+@pytest.mark.parametrize(
+    "command",
+    [[BIN / "ntptwist"], [BIN / "twistd", "-n", "--pidfile=", "ntptwist"]],
+    ids=["console script", "twistd plugin"],
+)
+def test_a_service_manager(lab: Lab, command: list[str | Path]) -> None:
+    """It is told when the daemon answers, how the clock is, that the reactor lives, and at once of the stop."""
+    path = lab.directory / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(path))
+        environment = ["/usr/bin/env", f"NOTIFY_SOCKET={path}", "WATCHDOG_USEC=500000"]
+        server = Chrony(lab, "sid", stratum=1).start().wait_synchronised(15)
+        daemon = Ntptwist(lab, [server.address], minimum=0, command=[*environment, *command]).start()
+        started = told(manager, 15, "READY=1")
+        answered = bool(daemon.status())
+        synchronised = told(manager, 15, "STATUS=clock")
+        daemon.stop()
+        stopping = told(manager, 5, "STOPPING=1")
+
+    assert started == ["READY=1"]
+    assert answered
+    assert synchronised.count("WATCHDOG=1") >= 2
+    assert re.match(r"STATUS=clock .+ (slow|fast), certain to within .+: synchronized", synchronised[-1])
+    assert stopping[-1] == "STOPPING=1"
+
+
+def test_one_line_for_each_change_of_state(lab: Lab) -> None:
+    """At the everyday level nothing is logged for a measurement, and no change of state is told twice."""
+    server = Chrony(lab, "sid", stratum=1).start().wait_synchronised(15)
+    daemon = Ntptwist(lab, [server.address], minimum=-2).start()
+    daemon.wait(lambda state: bool(state["synchronized"]), 15)
+    before = daemon.log()
+    state = daemon.wait(lambda state: state["sources"][0]["measurements"] >= 20, 30)
+    after = daemon.log()
+    server.stop()
+    daemon.wait(lambda state: state["sources"][0]["reach"] == 0, 30)
+    daemon.stop()
+    lines = Counter(FIGURES.sub("#", line) for line in daemon.log().splitlines())
+
+    assert state["sources"][0]["received"] >= 20
+    assert after == before
+    assert [line for line, count in lines.items() if count > 1] == []

@@ -5,6 +5,7 @@ The composition root: the only module that knows everybody.
 virtual world::
 
     Daemon > RecordFile
+           > Statistics
            > Observer
            > Console
            > ClockState
@@ -28,9 +29,9 @@ from twisted.application.service import MultiService
 
 import ntptwist
 from ntptwist.algorithm.controller import Controller
-from ntptwist.config.model import ClockSettings, Config
+from ntptwist.config.model import ClockSettings, Config, StatisticsSettings
 from ntptwist.errors import ClockError
-from ntptwist.identifiers import ReferenceId
+from ntptwist.identifiers import ReferenceId, SourceId
 from ntptwist.interfaces import IClock, IClockController, ISourceDriver
 from ntptwist.kernel.addresses import local_addresses
 from ntptwist.kernel.clock import KernelClock, ObservingClock, VirtualClock, explain
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from ntptwist.keyserving import KeyServing
     from ntptwist.manhole import Console
     from ntptwist.net.notify import Notifier
+    from ntptwist.observe.statistics import Statistics
 
 EX_SOFTWARE = 70
 """sysexits(3): the clock can't be steered, or must not be."""
@@ -143,6 +145,9 @@ def make_service(
         file = RecordFile(config.observability.record)
         file.setServiceParent(daemon)  # the first, so the last to be stopped
         controller = RecordingController(config.policy, clock, file)
+    if config.statistics is not None:
+        controller, statistics = _watched(config.statistics, controller, daemon, reactor)
+        statistics.setServiceParent(daemon)
 
     def own_ids() -> frozenset[ReferenceId]:
         return frozenset(map(_reference_id, own_addresses()))
@@ -175,6 +180,20 @@ def make_service(
     for server in servers:
         server.setServiceParent(daemon)  # the last, so the first to be stopped
     return daemon
+
+
+def _watched(
+    settings: StatisticsSettings, controller: IClockController, daemon: Daemon, reactor: Any
+) -> tuple[IClockController, Statistics]:
+    """Let a controller's measurements be written into statistics files."""
+    from ntptwist.observe.statistics import Statistics, WatchedController, names_of
+
+    def names() -> dict[SourceId, str]:
+        assert daemon.system is not None  # noqa: S101 - it is what measures
+        return names_of(daemon.system.snapshot())
+
+    statistics = Statistics(settings.directory, settings.format, names, reactor)
+    return WatchedController(controller, statistics), statistics
 
 
 def _make_console(

@@ -78,8 +78,8 @@ def ntpd_lines(sample: Sample) -> Iterator[tuple[str, str]]:
     yield (
         "peerstats",
         (
-            f"{moment} {sample.name} {_CONFIGURED_REACHABLE | _selection(sample) << 8:x} {measured.offset:.9f} {delay:.9f}"
-            f" {known.uncertainty or 0.0:.9f} {known.jitter or 0.0:.9f}"
+            f"{moment} {sample.name} {_CONFIGURED_REACHABLE | _selection(sample) << 8:x}"
+            f" {measured.offset:.9f} {delay:.9f} {known.uncertainty or 0.0:.9f} {known.jitter or 0.0:.9f}"
         ),
     )
     if sample.disciplines:
@@ -122,8 +122,8 @@ def chrony_lines(sample: Sample) -> Iterator[tuple[str, str]]:
         yield (
             "measurements.log",
             (
-                f"{moment} {sample.name:<15} {LEAPS[measured.leap]} {measured.stratum:2d} 111 111 1111  {sample.poll:2d}"
-                f" {sample.poll:2d} {0.0:4.2f} {measured.offset:10.3e} {measured.delay:10.3e}"
+                f"{moment} {sample.name:<15} {LEAPS[measured.leap]} {measured.stratum:2d} 111 111 1111 "
+                f" {sample.poll:2d} {sample.poll:2d} {0.0:4.2f} {measured.offset:10.3e} {measured.delay:10.3e}"
                 f" {2.0**measured.precision:10.3e} {measured.root_delay:10.3e} {measured.root_dispersion:10.3e}"
                 f" {measured.reference_id.hex().upper()} 4{mode} K K"
             ),
@@ -142,8 +142,8 @@ def chrony_lines(sample: Sample) -> Iterator[tuple[str, str]]:
             "tracking.log",
             (
                 f"{moment} {sample.name:<15} {clock.stratum:2d} {-status.frequency:10.3f} {skew * 1e6:10.3f}"
-                f" {-(status.offset or 0.0):10.3e} {LEAPS[clock.leap]} {len(status.used):2d} {math.sqrt(clock.base):10.3e}"
-                f" {0.0:10.3e} {clock.root_delay:10.3e} {clock.root_dispersion(sample.monotonic):10.3e}"
-                f" {status.error_bound or 0.0:10.3e}"
+                f" {-(status.offset or 0.0):10.3e} {LEAPS[clock.leap]} {len(status.used):2d}"
+                f" {math.sqrt(clock.base):10.3e} {0.0:10.3e} {clock.root_delay:10.3e}"
+                f" {clock.root_dispersion(sample.monotonic):10.3e} {status.error_bound or 0.0:10.3e}"
             ),
         )

@@ -1,4 +1,4 @@
-"""The daemon under a service manager, and what it logs in everyday life."""
+"""The daemon under a service manager, what it logs in everyday life, and what it writes for other tools."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from tests.functional.peers.lab import Lab
 
 pytestmark = pytest.mark.functional
 
+VIRTUAL = 'control = "virtual"\nvirtual-offset = 0.3\nvirtual-frequency = 40.0'
+LOGGING = "server 127.0.1.1 iburst minpoll -2 maxpoll -1\nlog tracking measurements statistics\nlogdir {directory}"
 FIGURES = re.compile(r"\d+(\.\d+)?")
 
 
@@ -71,3 +73,40 @@ def test_one_line_for_each_change_of_state(lab: Lab) -> None:
     assert state["sources"][0]["received"] >= 20
     assert after == before
     assert [line for line, count in lines.items() if count > 1] == []
+
+
+def written(lab: Lab, style: str) -> dict[str, list[str]]:
+    """Give the statistics of a daemon whose clock starts 0.3 s slow and runs 40 ppm fast, by the name of the file."""
+    server = Chrony(lab, "sid", stratum=1).start().wait_synchronised(15)
+    daemon = Ntptwist(lab, [server.address], minimum=-2, clock=VIRTUAL)
+    directory = daemon.directory / "statistics"
+    with daemon.file.open("a") as file:
+        file.write(f'\n[statistics]\ndirectory = "{directory}"\nformat = "{style}"\n')
+    daemon.start().wait(lambda state: bool(state["sources"]) and state["sources"][0]["measurements"] >= 16, 30)
+    daemon.stop()
+    return {file.name.rpartition(".")[0]: file.read_text().splitlines() for file in directory.iterdir()}
+
+
+def test_statistics_of_ntpd(lab: Lab) -> None:
+    """In ntpd's files a slow clock has a positive offset, and a fast one gets a negative frequency."""
+    files = written(lab, "ntpd")
+
+    assert files.keys() == {"loopstats", "peerstats"}
+    assert float(files["peerstats"][0].split()[4]) == pytest.approx(0.3, abs=0.01)
+    assert float(files["loopstats"][-1].split()[3]) == pytest.approx(-40, abs=5)
+
+
+def test_statistics_of_chrony(lab: Lab) -> None:
+    """Chrony's files have a real chronyd's columns, and its signs: a fast clock has a positive frequency."""
+    files = written(lab, "chrony")
+    directory = lab.directory / "logged"
+    directory.mkdir()
+    Chrony(lab, "sid", ip="127.0.1.7", extra=LOGGING.format(directory=directory)).start().wait_synchronised(15)
+    theirs = {file.name: file.read_text().splitlines() for file in directory.iterdir()}
+
+    assert files.keys() == theirs.keys() == {"measurements.log", "statistics.log", "tracking.log"}
+    for name, lines in files.items():
+        assert lines[:3] == theirs[name][:3]
+        assert len(lines[3].split()) == len(theirs[name][-1].split())
+    assert float(files["measurements.log"][3].split()[11]) == pytest.approx(0.3, abs=0.01)
+    assert float(files["tracking.log"][-1].split()[4]) == pytest.approx(40, abs=5)

@@ -16,3 +16,9 @@ html_theme = "furo"
 html_title = f"ntptwist {release}"
 nitpicky = True
 exclude_patterns = ["_build"]
+man_pages = [
+    ("man/ntptwist.8", "ntptwist", "keep this machine's clock right", author, 8),
+    ("man/ntptwist-ctl.1", "ntptwist-ctl", "look into a running ntptwist daemon", author, 1),
+    ("man/ntptwist-lab.1", "ntptwist-lab", "run ntptwist in a virtual world", author, 1),
+    ("man/ntptwist.toml.5", "ntptwist.toml", "configuration of ntptwist", author, 5),
+]

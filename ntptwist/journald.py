@@ -66,6 +66,11 @@ def journal_observer(
     return JournalObserver(textFileLogObserver(sys.stderr), path)
 
 
+def make_observer() -> ILogObserver:
+    """Give the observer of a daemon in the foreground; also for ``twistd --logger=ntptwist.journald.make_observer``."""
+    return journal_observer() or textFileLogObserver(sys.stdout)
+
+
 def fields(event: LogEvent) -> Iterator[tuple[str, str]]:
     """Give the fields of an event."""
     yield "MESSAGE", eventAsText(event, includeTimestamp=False, includeSystem=False)

@@ -110,3 +110,32 @@ def test_statistics_of_chrony(lab: Lab) -> None:
         assert len(lines[3].split()) == len(theirs[name][-1].split())
     assert float(files["measurements.log"][3].split()[11]) == pytest.approx(0.3, abs=0.01)
     assert float(files["tracking.log"][-1].split()[4]) == pytest.approx(40, abs=5)
+
+
+def test_the_journal(lab: Lab) -> None:
+    """Where standard error is the journal, decisions are entries with their kind and source, and no text is printed."""
+    directory = lab.directory / "journal"
+    directory.mkdir()
+    lab.run(["mount", "-t", "tmpfs", "none", "/run"])
+    lab.run(["mkdir", "-p", "/run/systemd/journal"])
+    lab.run(["mount", "--bind", directory, "/run/systemd/journal"])
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
+        journal.bind(str(directory / "socket"))
+        server = Chrony(lab, "sid", stratum=1).start().wait_synchronised(15)
+        log = lab.directory / "ntptwist" / "log"
+        log.parent.mkdir()
+        log.touch()
+        stream = f"JOURNAL_STREAM={log.stat().st_dev}:{log.stat().st_ino}"
+        daemon = Ntptwist(lab, [server.address], command=["/usr/bin/env", stream, BIN / "ntptwist"]).start()
+        entry: dict[str, str] = {}
+        entries = []
+        while entry.get("NTPTWIST_KIND") != "synchronized":
+            journal.settimeout(15)
+            entry = dict(line.split("=", 1) for line in journal.recv(65_536).decode().splitlines())
+            entries.append(entry)
+        daemon.stop()
+
+    assert entry["PRIORITY"] == "6"
+    assert entry["SYSLOG_IDENTIFIER"] == "ntptwist"
+    assert "127.0.1.1:123" in {each.get("NTPTWIST_SOURCE") for each in entries}
+    assert daemon.log() == ""

@@ -290,6 +290,22 @@ class ITimestampedDatagramReceiver(Interface):
         """The network refused (ECONNREFUSED, EHOSTUNREACH, ...), from a call or from ICMP; the socket stays open."""
 
 
+class IBatchReceiver(ITimestampedDatagramReceiver):
+    """
+    The protocol of a server, which answers whole batches where its transport has them.
+
+    Such a transport calls these, and ``network_error``; one without batches calls ``datagram_received``.
+    """
+
+    wants_control: bool = Attribute("whether it answers mode 6; what it never answers may be dropped in the kernel")
+
+    def batch_received(batch: Batch, count: int) -> None:
+        """The first ``count`` rows have come in: answer them by ``batch.send`` and ``batch.reply`` before returning."""
+
+    def batch_departed(key: int, stamp: Timestamp) -> None:
+        """What was sent with this number for its stamp left at ``stamp``."""
+
+
 class IReactorTimestampedUDP(Interface):
     """
     UDP with timestamps.
@@ -307,7 +323,12 @@ class IReactorTimestampedUDP(Interface):
         """
 
     def listen_udp(host: str, port: int, protocol: Any) -> Any:
-        """Open a socket bound to a literal address, for a server.  Raises OSError when the kernel refuses."""
+        """
+        Open a socket bound to a literal address, for a server; ``::`` takes IPv4 too, in IPv6's form of it.
+
+        A datagram that is written to where the one came from that is being delivered leaves from the address at which
+        that arrived.  Raises OSError when the kernel refuses.
+        """
 
 
 if TYPE_CHECKING:
@@ -316,6 +337,7 @@ if TYPE_CHECKING:
     from ntptwist.algorithm.memory import ClockMemory
     from ntptwist.algorithm.update import ControllerStatus, ControlUpdate
     from ntptwist.identifiers import ReferenceId, SourceEnd
+    from ntptwist.kernel.mmsg import Batch
     from ntptwist.kernel.pps import Pulse
     from ntptwist.snapshot import SourceEstimate
     from ntptwist.timestamp import ClockReading

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import select
 from contextlib import ExitStack
+from ipaddress import ip_address
 from socket import AF_INET, AF_INET6, IPPROTO_IPV6, IPV6_V6ONLY, SOCK_DGRAM, SOCK_NONBLOCK
 from typing import Any
 from weakref import finalize
@@ -21,13 +22,18 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ntptwist.interfaces import IReactorTimestampedUDP
-from ntptwist.kernel.timestamping import KernelSocket, StampMethod, TimestampedSocket
+from ntptwist.interfaces import IBatchReceiver, IReactorTimestampedUDP
+from ntptwist.kernel.mmsg import supported
+from ntptwist.kernel.prefilter import attach
+from ntptwist.kernel.timestamping import KernelSocket, StampMethod, TimestampedSocket, tell_destinations
 from ntptwist.net.address import socket_address
+from ntptwist.net.batch import BatchTransport
 from ntptwist.net.transport import Guard, UDPTransport
 
 _DATAGRAMS = SOCK_DGRAM | SOCK_NONBLOCK
 _BATCH = 64
+
+Transport = UDPTransport | BatchTransport
 
 
 @implementer(IReactorTimestampedUDP, IReadDescriptor)
@@ -35,15 +41,17 @@ class TimestampedUDP:
     """
     The kernel's UDP with timestamps, on any reactor that can watch descriptors.
 
-    It is in the reactor while it has open sockets.  OSError when there are no descriptors left.
+    It is in the reactor while it has open sockets.  Without ``batches`` servers have their datagrams one by one.
+    OSError when there are no descriptors left.
     """
 
     _log = Logger()
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, *, batches: bool = supported()) -> None:
         self._reactor = reactor
+        self._batches = batches
         self._guard = Guard(reactor)
-        self._transports: dict[int, UDPTransport] = {}
+        self._transports: dict[int, Transport] = {}
         self._epoll = select.epoll()
         # The kernel takes receive stamps while some socket wants them, and needs a millisecond to begin: without one
         # that stays, the reply of a server nearby comes in before its stamp is to be had.
@@ -64,20 +72,35 @@ class TimestampedUDP:
             undo.pop_all()
         return transport
 
-    def listen_udp(self, host: str, port: int, protocol: DatagramProtocol) -> UDPTransport:
-        """Open a socket bound to a literal address, IPv6 without IPv4; see IReactorTimestampedUDP."""
+    def listen_udp(self, host: str, port: int, protocol: DatagramProtocol) -> Any:
+        """
+        Open a socket bound to a literal address; see IReactorTimestampedUDP.
+
+        That of a server gets a filter, and batches where this machine has them.
+        """
         family, address = socket_address(host, port)
         with ExitStack() as undo:
             sock = undo.enter_context(KernelSocket(family, _DATAGRAMS))
             if family == AF_INET6:
-                sock.setsockopt(IPPROTO_IPV6, IPV6_V6ONLY, 1)
+                sock.setsockopt(IPPROTO_IPV6, IPV6_V6ONLY, 0)
             sock.bind(address)
-            transport = UDPTransport(sock, protocol, self._guard, self._remove)
+            transport = self._transport(sock, protocol, destinations=ip_address(address[0]).is_unspecified)
             self._start(transport)
             undo.pop_all()
         return transport
 
-    def _start(self, transport: UDPTransport) -> None:
+    def _transport(self, sock: KernelSocket, protocol: DatagramProtocol, *, destinations: bool) -> Transport:
+        server = IBatchReceiver(protocol, None)
+        if server is not None:
+            attach(sock, control=server.wants_control)
+            if self._batches:
+                seconds = self._reactor.seconds
+                return BatchTransport(sock, server, self._guard, self._remove, seconds, destinations=destinations)
+        if destinations:
+            tell_destinations(sock)
+        return UDPTransport(sock, protocol, self._guard, self._remove)
+
+    def _start(self, transport: Transport) -> None:
         with ExitStack() as undo:
             undo.callback(self._remove, transport)
             self._epoll.register(transport, select.EPOLLIN)  # EPOLLERR is always reported
@@ -87,7 +110,7 @@ class TimestampedUDP:
             transport.start()
             undo.pop_all()
 
-    def _remove(self, transport: UDPTransport) -> None:
+    def _remove(self, transport: Transport) -> None:
         """Forget a transport, whose socket is still open; once more does no harm."""
         if self._transports.get(transport.fileno()) is not transport:
             return

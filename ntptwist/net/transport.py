@@ -26,7 +26,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from ntptwist.interfaces import ITimestampedDatagramReceiver
-from ntptwist.kernel.timestamping import KernelSocket, TimestampedSocket, report_icmp_errors
+from ntptwist.kernel.timestamping import Datagram, KernelSocket, TimestampedSocket, report_icmp_errors
 from ntptwist.net.address import protocol_address, socket_address
 from ntptwist.timestamp import Timestamp
 
@@ -108,6 +108,7 @@ class UDPTransport:
         self._guard = guard
         self._released = released
         self._peer: tuple[Any, ...] | None = None
+        self._delivered: Datagram | None = None
         self._open = True
         self._started = False
 
@@ -134,12 +135,16 @@ class UDPTransport:
 
     def _receive(self) -> None:
         try:
-            for data, address, stamp in self._timestamped.receive():
-                self._tell(self._receiver.datagram_received, data, protocol_address(address), stamp)
+            for datagram in self._timestamped.receive():
+                self._delivered = datagram
+                host = protocol_address(datagram.address)
+                self._tell(self._receiver.datagram_received, datagram.data, host, datagram.stamp)
                 if not self._open:
                     return
         except OSError as error:
             self._read_errors(error.errno or 0)
+        finally:
+            self._delivered = None
 
     def _read_errors(self, raised: int = 0) -> None:
         """Tell what the error queue holds; what the socket has pending, or has ``raised``, is mostly in there too."""
@@ -167,8 +172,10 @@ class UDPTransport:
         if not self._open:
             raise RuntimeError("the port is closed")
         destination = self._destination(addr)
+        delivered = self._delivered
+        origin = delivered.destination if delivered is not None and protocol_address(delivered.address) == addr else ()
         try:
-            stamp = self._timestamped.send(packet, destination)
+            stamp = self._timestamped.send(packet, destination, origin)
         except OSError as error:
             if error.errno == EMSGSIZE:
                 raise MessageLengthError(f"{len(packet)} octets are too long for a datagram") from error

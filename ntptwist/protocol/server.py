@@ -146,6 +146,7 @@ class Responder:
         "counters",
         "open",
         "policy",
+        "wants_control",
     )
 
     def __init__(
@@ -159,6 +160,7 @@ class Responder:
         self.clients = ClientTable()
         self.open = policy.access.everyone and policy.rate_limit is None
         self._nts = nts
+        self.wants_control = control is not None
         self._control = control
         self._limiter = None if policy.rate_limit is None else RateLimiter(policy.rate_limit)
         self._tells = policy.rate_limit is not None and policy.rate_limit.kiss

@@ -1,34 +1,38 @@
 """
 Answers NTP clients: a socket around a ``protocol.server.Responder``.
+
+Requests come in one of three ways, of which each is a fallback of the one before:
+
+* in batches, from a transport of ``net.batch``: see ``server.batch``,
+* one by one with the kernel's stamps, from ``net.transport``, or in a virtual world,
+* one by one without, from Twisted's own port, on a reactor that can't watch descriptors.  The stamps are then our own
+  readings of the clock, and replies from a wildcard leave from whatever address the kernel chooses.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Any
 
 from twisted.application.service import Service
+from twisted.internet.interfaces import IReactorFDSet
 from twisted.internet.protocol import DatagramProtocol
 from zope.interface import implementer
 
-from ntptwist.interfaces import IClock, ITimestampedDatagramReceiver
+from ntptwist.interfaces import IBatchReceiver, IClock, IReactorTimestampedUDP
+from ntptwist.kernel.mmsg import Batch
 from ntptwist.net.port import timestamped_udp
 from ntptwist.protocol.actions import Dropped
+from ntptwist.protocol.lag import Lag
 from ntptwist.protocol.server import Responder
+from ntptwist.server.batch import BatchAnswers
 from ntptwist.snapshot import TimeSnapshot
 from ntptwist.timestamp import Timestamp
 from ntptwist.wire.header import Mode
 
-LAGS = 16
-"""Replies over which the shortest time from the reading of the clock to the departure is taken."""
 
-LARGEST_LAG = 1_000_000
-"""Nanoseconds; a reply that needed longer was held up by something else."""
-
-
-@implementer(ITimestampedDatagramReceiver)
+@implementer(IBatchReceiver)
 class NTPServer(Service, DatagramProtocol):
     """
     One listening socket.
@@ -54,15 +58,21 @@ class NTPServer(Service, DatagramProtocol):
         self.port = port
         self.responder = responder or Responder()
         self.read_at = Timestamp(0)
-        self._lags: deque[int] = deque(maxlen=LAGS)
+        self.wants_control = self.responder.wants_control
+        self._lag = Lag()
         self._clock = clock
         self._time = time
         self._asking: bytes | None = None  # the reply whose departure its client will ask for
-        self._udp = timestamped_udp(reactor)
+        self._batches = BatchAnswers(clock, time, self.responder)
+        self._reactor = reactor
 
     def startService(self) -> None:
         """Open the socket."""
-        transport = self._udp.listen_udp(self.host, self.port, self)
+        reactor = self._reactor
+        if IReactorTimestampedUDP.providedBy(reactor) or IReactorFDSet.providedBy(reactor):
+            transport = timestamped_udp(reactor).listen_udp(self.host, self.port, self)
+        else:
+            transport = reactor.listenUDP(self.port, self, interface=self.host)
         self.port = transport.getHost().port
         super().startService()
 
@@ -75,35 +85,48 @@ class NTPServer(Service, DatagramProtocol):
 
     def datagram_received(self, data: bytes, address: tuple[str, int], stamp: Timestamp) -> None:
         """Answer a request."""
+        self._answer(data, address, self._clock.from_kernel(stamp))
+
+    def datagramReceived(self, data: bytes, address: tuple[str, int]) -> None:
+        """Answer a request without a stamp."""
+        self._answer(data, address, self._clock.read().local)
+
+    def _answer(self, data: bytes, address: tuple[str, int], received: Timestamp) -> None:
         responder = self.responder
         client = ip_address(address[0].partition("%")[0]).packed
         if data and data[0] & 7 == Mode.CONTROL:
             for part in responder.answer_control(data, client):
-                self.transport.write(part, address)
+                self._write(part, address)
             return
-        received = self._clock.from_kernel(stamp)
         now = self._clock.read()
-        transmit = Timestamp(now.local + min(self._lags, default=0))
+        transmit = Timestamp(now.local + self._lag.value)
         action = responder.judge(client, now.monotonic)
         reply = responder.answer(data, action, received, transmit, self._time(), now.monotonic, client)
         if not isinstance(reply, Dropped):
             self.read_at = now.local
             self._asking = reply if responder.asks_interleaved(data) else None
-            self.transport.write(reply, address)
+            self._write(reply, address)
+
+    def _write(self, data: bytes, address: tuple[str, int]) -> None:
+        try:
+            self.transport.write(data, address)
+        except OSError:  # from Twisted's own port; ours calls network_error
+            self.responder.counters.response_send_errors += 1
 
     def datagram_transmitted(self, stamp: Timestamp) -> None:
-        """
-        Learn how long after our reading of the clock a reply really leaves.
-
-        The next reply's transmit timestamp is later by the shortest of the last few such times: one that is too late
-        would make a delay negative.
-        """
+        """Learn how long after our reading of the clock a reply really leaves."""
         left = self._clock.from_kernel(stamp)
         if self._asking is not None:
             self.responder.departed(self._asking, left)
-        late = left - self.read_at
-        if 0 <= late < LARGEST_LAG:
-            self._lags.append(late)
+        self._lag.learn(left - self.read_at)
+
+    def batch_received(self, batch: Batch, count: int) -> None:
+        """Answer a batch of requests."""
+        self._batches.answer(batch, count)
+
+    def batch_departed(self, key: int, stamp: Timestamp) -> None:
+        """Learn when a reply of a batch left."""
+        self._batches.departed(key, stamp)
 
     def network_error(self, errno: int) -> None:  # noqa: ARG002 - whatever it was
         """Count it: the client that can't be reached asks again, or not."""

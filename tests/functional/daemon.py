@@ -53,9 +53,10 @@ class Ntptwist:
         clock: str = 'control = "observe"',
         minimum: int = 6,
         command: Sequence[str | Path] = (BIN / "ntptwist",),
+        name: str = "ntptwist",
     ) -> None:
         self.lab = lab
-        self.directory = lab.directory / "ntptwist"
+        self.directory = lab.directory / name
         self.directory.mkdir(exist_ok=True)
         self.file = self.directory / "ntptwist.toml"
         text = CONFIGURATION.format(clock=clock, directory=self.directory, minimum=minimum)
@@ -80,6 +81,12 @@ class Ntptwist:
         end([self._process])
         return self._process.returncode
 
+    @property
+    def pid(self) -> int:
+        """Give its process id."""
+        assert self._process is not None
+        return self._process.pid
+
     def wait_exit(self, seconds: float = 10.0) -> int:
         """Wait until it ends by itself."""
         assert self._process is not None
@@ -101,10 +108,10 @@ class Ntptwist:
         return state
 
     def wait(self, holds: Callable[[dict[str, Any]], bool], seconds: float) -> dict[str, Any]:
-        """Wait until the state is as wanted, and give it; AssertionError with the last one and the log otherwise."""
+        """Wait until the state is as wanted, and give it; else AssertionError with the last one and the log."""
         deadline = time.monotonic() + seconds
         state: dict[str, Any] = {}
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and self._process is not None and self._process.poll() is None:
             state = self.status()
             if state and holds(state):
                 return state

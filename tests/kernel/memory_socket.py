@@ -10,12 +10,12 @@ from __future__ import annotations
 import socket
 import struct
 from collections import deque
-from collections.abc import Callable
-from errno import EAGAIN, ECONNREFUSED, EMSGSIZE, ENOENT, ENOMSG, ENOPROTOOPT, ENOTCONN
+from collections.abc import Callable, Sequence
+from errno import EAGAIN, ECONNREFUSED, EINVAL, EMSGSIZE, ENOENT, ENOMSG, ENOPROTOOPT, ENOTCONN
 from os import strerror
 from typing import Any
 
-from ntptwist.kernel.timestamping import IP_RECVERR, SO_TIMESTAMPING, SO_TIMESTAMPNS
+from ntptwist.kernel.timestamping import IP_PKTINFO, IP_RECVERR, SO_TIMESTAMPING, SO_TIMESTAMPNS
 from ntptwist.timestamp import NANOSECONDS
 
 OPT_ID = 1 << 7
@@ -127,6 +127,13 @@ class MemorySocket:
         self._network.transmit(lambda: self._transmit(data, address, key))
         return len(data)
 
+    def sendmsg(self, buffers: Sequence[bytes], control: Any, flags: int, address: tuple[str, int]) -> int:
+        """Send from the local address that a control message names, which must be the own one."""
+        [(level, kind, payload)] = control
+        if (level, kind, payload[4:8]) != (socket.IPPROTO_IP, IP_PKTINFO, socket.inet_aton(self._address[0])):
+            raise refuse(EINVAL)
+        return self.sendto(b"".join(buffers), address)
+
     def _transmit(self, data: bytes, address: tuple[str, int], key: int) -> None:
         if self._options.get((socket.SOL_SOCKET, SO_TIMESTAMPING), 0):
             stamp = timespec(self._network.now()) + bytes(32)
@@ -164,6 +171,9 @@ class MemorySocket:
             messages.append((socket.SOL_SOCKET, SO_TIMESTAMPING, timespec(stamp) + bytes(32)))
         elif self._options.get((socket.SOL_SOCKET, SO_TIMESTAMPNS)):
             messages.append((socket.SOL_SOCKET, SO_TIMESTAMPNS, timespec(stamp)))
+        if self._options.get((socket.IPPROTO_IP, IP_PKTINFO)):
+            own = socket.inet_aton(self._address[0])
+            messages.append((socket.IPPROTO_IP, IP_PKTINFO, struct.pack("=I", 1) + own + own))
         return data[:size], messages, socket.MSG_TRUNC if len(data) > size else 0, source
 
     def last_stamp(self) -> bytes:

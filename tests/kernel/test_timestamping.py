@@ -24,6 +24,7 @@ from ntptwist.kernel.timestamping import (
     StampMethod,
     TimestampedSocket,
     report_icmp_errors,
+    tell_destinations,
 )
 from tests.kernel.memory_socket import MemoryNetwork, MemorySocket, extended_error, refuse
 from tests.kernel.stamping import NOTHING, KernelWorld, MemoryWorld, Refused, World, kernel_stamps
@@ -93,6 +94,27 @@ def test_received_datagram_carries_the_kernels_stamp(world: World) -> None:
 
     assert (datagram.data, datagram.address) == (b"request", one.getsockname())
     assert before <= datagram.stamp <= after
+
+
+def test_reply_leaves_from_where_the_request_went_to(world: World) -> None:
+    """A socket that is told where datagrams went to answers from there, by whatever interface; others are not told."""
+    one, other = pair(world)
+    server, client = TimestampedSocket(other), TimestampedSocket(one)
+    client.send(b"untold")
+    world.wait(other)
+    [untold] = server.receive()
+    tell_destinations(other)
+    client.send(b"request")
+    world.wait(other)
+    [request] = server.receive()
+    server.send(b"reply", request.address, request.destination)
+    world.wait(one)
+    [(_, _, payload)] = request.destination
+    index = payload[16:20] if len(payload) == 20 else payload[:4]
+
+    assert untold.destination == ()
+    assert index == bytes(4)
+    assert drain(client) == [b"reply"]
 
 
 def test_transmitted_datagram_carries_the_kernels_stamp(world: World) -> None:

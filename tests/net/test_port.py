@@ -317,11 +317,17 @@ def test_a_plain_datagram_protocol_is_served(reactor: Any, udp: TimestampedUDP, 
     assert told == [b"1", "refused"]
 
 
-def test_listening_on_every_address_leaves_ipv4_to_others(udp: TimestampedUDP) -> None:
-    """The IPv6 wildcard takes IPv6 only, so that both wildcards can be served on one port."""
-    port = udp.listen_udp("::", 0, Recorder()).getHost().port
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_replies_leave_from_the_address_that_was_asked(
+    udp: TimestampedUDP, reactor: Any, turn: Turn, host: str
+) -> None:
+    """A server on all addresses answers from each of them, and on those of IPv6 from IPv4's too."""
+    port = udp.listen_udp(host, 0, Echo()).getHost().port
+    client = Recorder()
+    udp.connect_udp("127.0.0.7", port, client).write(b"hello")  # takes replies from there only
+    turn(reactor, lambda: client.data)
 
-    assert udp.listen_udp("0.0.0.0", port, Recorder()).getHost().port == port
+    assert client.data == [b"hello"]
 
 
 def test_port_in_use_is_refused(udp: TimestampedUDP) -> None:

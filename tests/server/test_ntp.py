@@ -11,8 +11,9 @@ from zope.interface.verify import verifyObject
 
 from ntptwist.identifiers import Leap, ReferenceId
 from ntptwist.interfaces import ITimestampedDatagramReceiver
+from ntptwist.protocol.lag import LARGEST, LENGTH
 from ntptwist.protocol.server import Responder
-from ntptwist.server.ntp import LAGS, LARGEST_LAG, NTPServer
+from ntptwist.server.ntp import NTPServer
 from ntptwist.sim.world import World
 from ntptwist.snapshot import TimeSnapshot
 from ntptwist.timestamp import Timestamp, decode_timestamp
@@ -98,7 +99,7 @@ def test_what_is_no_request_is_not_answered(request_bytes: bytes) -> None:
 
 
 def test_transmit_stamp_learns_how_late_packets_leave() -> None:
-    """The transmit timestamp is later than the reading of the clock by the shortest delay of the last few replies."""
+    """The transmit timestamp is later than the reading of the clock by what quick replies needed lately."""
     world = World()
     server = serving(world)
 
@@ -114,11 +115,11 @@ def test_transmit_stamp_learns_how_late_packets_leave() -> None:
             server.datagram_transmitted(Timestamp(server.read_at + each))
 
     first = lag()
-    leave(*[16_000] * LAGS)
+    leave(*[16_000] * LENGTH)
     grown = lag()
-    leave(*[17_000] * LAGS, LARGEST_LAG, -5)
+    leave(*[17_000] * LENGTH, LARGEST, -5)
     more = lag()
-    leave(*[18_000] * LAGS, 9_000)
+    leave(*[18_000] * LENGTH, *[9_000] * (LENGTH // 2))
     least = lag()
 
     assert (first, grown, more, least) == (0, 16_000, 17_000, 9_000)

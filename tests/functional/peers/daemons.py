@@ -100,6 +100,13 @@ class Daemon:
             end([self._process])
 
     @property
+    def pid(self) -> int:
+        """Give its process id; DaemonError before it was started."""
+        if self._process is None:
+            raise DaemonError(f"{self.kind} of {self.suite} was not started")
+        return self._process.pid
+
+    @property
     def file(self) -> Path:
         """Give the path of its configuration."""
         return self.directory / "configuration"

@@ -26,7 +26,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 PACKAGES = {
-    "bookworm": {"chrony": ("chronyd", "chronyc"), "ntpsec": ("ntpd",), "python3-ntp": ("ntpq",)},
+    "bookworm": {
+        "chrony": ("chronyd", "chronyc"),
+        "ntpsec": ("ntpd",),
+        "python3-ntp": ("ntpq",),
+        "ntpsec-ntpdig": ("ntpdig",),
+    },
     "sid": {
         "chrony": ("chronyd", "chronyc"),
         "ntpsec": ("ntpd",),
@@ -37,14 +42,15 @@ PACKAGES = {
 """
 What is unpacked of each release, and the programs that run then.
 
-gpsd is of sid only: that of bookworm writes no samples of serial time.  ntpq runs on the machine's own Python and C
-library, for which the library of the newest release is too new.
+gpsd is of sid only: that of bookworm writes no samples of serial time.  ntpq and ntpdig run on the machine's own Python
+and C library, for which the library of the newest release is too new.
 """
 PROGRAMS = {
     "chronyd": "chrony/usr/sbin/chronyd",
     "chronyc": "chrony/usr/bin/chronyc",
     "ntpd": "ntpsec/usr/sbin/ntpd",
     "ntpq": "ntpsec/usr/bin/ntpq",
+    "ntpdig": "ntpsec-ntpdig/usr/bin/ntpdig",
     "ntp-daemon": "ntpd-rs/usr/bin/ntp-daemon",
     "ntp-ctl": "ntpd-rs/usr/bin/ntp-ctl",
     "gpsd": "gpsd/usr/sbin/gpsd",
@@ -83,7 +89,7 @@ class Peers:
         if program not in self.programs:
             raise PeersMissingError(f"{self.directory.name} has no {program}")
         path = self.directory / PROGRAMS[program]
-        if program == "ntpq":
+        if program in ("ntpq", "ntpdig"):
             return ["env", f"PYTHONPATH={self.directory / _MODULES}", sys.executable, str(path)]
         libraries = ":".join(str(self.directory / each) for each in self.libraries)
         loader = str(self.directory / self.loader)

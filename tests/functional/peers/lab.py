@@ -29,6 +29,7 @@ from tests.functional.peers.keeper import REQUEST
 
 FIRST_LINK_IPS = tuple(f"10.99.1.{each}" for each in range(1, 7))
 SECOND_IP = "10.99.1.100"
+LINK_NETWORK = "10.99.1.0/24"
 POOL_NAME, POOL_IPS = "pool.lab.test", tuple(f"127.0.5.{each}" for each in range(1, 5))
 SERVER_NAMES = {f"ntp{each}.lab.test": f"127.0.1.{each}" for each in range(1, 7)}
 

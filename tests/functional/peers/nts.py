@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from tests.functional.peers.daemons import Chrony, NTPDRs, NTPsec
-from tests.functional.peers.lab import SECOND_IP, SERVER_NAMES, Lab
+from tests.functional.peers.lab import FIRST_LINK_IPS, SECOND_IP, SERVER_NAMES, Lab
 from tests.ntske.certificates import Authority
 
 KEY_EXCHANGE_PORT = 4460
@@ -21,15 +21,21 @@ class Credentials:
     """An authority, and one certificate of it for every server of a lab; the files are in the lab's directory."""
 
     def __init__(self, lab: Lab) -> None:
-        authority = Authority.make()
-        server = authority.certify(*SERVER_NAMES, *SERVER_NAMES.values(), SECOND_IP)
+        self._authority = Authority.make()
         self.authority = lab.directory / "ca.pem"
         self.certificate = lab.directory / "server.pem"
         self.key = lab.directory / "server.key"
-        self.authority.write_bytes(authority.pem)
-        self.certificate.write_bytes(server.pem + authority.pem)
-        self.key.touch(mode=0o600)
-        self.key.write_bytes(server.key_pem)
+        self.authority.write_bytes(self._authority.pem)
+        self.renew()
+
+    def renew(self) -> None:
+        """Put a new certificate with a new key in the place of the old ones; for a moment they don't match."""
+        server = self._authority.certify(*SERVER_NAMES, *SERVER_NAMES.values(), *FIRST_LINK_IPS, SECOND_IP)
+        for path, content in ((self.certificate, server.pem + self._authority.pem), (self.key, server.key_pem)):
+            fresh = path.with_suffix(".new")
+            fresh.touch(mode=0o600)
+            fresh.write_bytes(content)
+            fresh.rename(path)
 
 
 class ChronyNTS(Chrony):

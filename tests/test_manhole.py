@@ -23,7 +23,7 @@ from twisted.internet.protocol import Factory, ProcessProtocol, Protocol
 from twisted.logger import capturedLogs, formatEvent
 
 from ntptwist.config.loader import loads
-from ntptwist.manhole import LONGEST_LINE, Console
+from ntptwist.manhole import LONGEST_LINE, Console, Listing
 from ntptwist.registry import find_driver
 from ntptwist.service import make_service
 from ntptwist.sim.world import World
@@ -153,6 +153,13 @@ async def test_the_names_are_the_daemons_own_parts(console: Console) -> None:
     ]  # fmt: skip
     assert "(True, 'the configuration')" in clock
     assert "('server', ['ntp1.example:123'], 0, {'[::]:123': ServerSnapshot(" in spawner
+
+
+def test_two_of_one_name() -> None:
+    """Things of the same name are told apart by a number, in the order in which they were found."""
+    listing = Listing(lambda: [("a", 1), ("b", 2), ("a", 3), ("a", 4)], list)
+
+    assert dict(listing) == {"a": 1, "b": 2, "a (2)": 3, "a (3)": 4}
 
 
 async def test_what_is_assigned_ends_with_the_conversation(console: Console) -> None:

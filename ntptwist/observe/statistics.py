@@ -31,8 +31,8 @@ from ntptwist.snapshot import SourceEstimate, SystemSnapshot
 from ntptwist.timestamp import NANOSECONDS
 
 FLUSH_INTERVAL = 60.0
-FLUSH_LINES = 500
-"""Lines that wait at most: of 100 sources in their initial bursts a few seconds', in everyday life an hour's."""
+FLUSH_LINES = 200
+"""Lines that wait at most: writing them takes a millisecond, and in everyday life they are many minutes' worth."""
 
 Format = Literal["ntpd", "chrony"]
 

@@ -27,7 +27,7 @@ def test_the_console(lab: Lab) -> None:
         file.write("\n[console]\nenabled = true\n")
     daemon.start().wait(lambda state: bool(state["sources"]), 15)
     shown = typed(daemon, "status()\nclock.control\nconfig.console\nraise SystemExit(1)\n")
-    mistaken = typed(daemon, "1 / 0\nsources()\n")
+    mistaken = typed(daemon, "1 / 0\nsources()\nsources['127.0.1.1:123'].observe().mode\n")
     alive = bool(daemon.status())
     daemon.stop()
 
@@ -35,7 +35,8 @@ def test_the_console(lab: Lab) -> None:
     assert "'observe'" in shown.stdout
     assert "True" in shown.stdout
     assert "ZeroDivisionError" in mistaken.stdout
-    assert "127.0.1.1:123" in mistaken.stdout
+    assert "Why" in mistaken.stdout
+    assert "'server'" in mistaken.stdout
     assert alive
     assert daemon.log().count("console: opened by user") == 2
     assert "Traceback" not in daemon.log()

@@ -59,5 +59,9 @@ class DeviceError(NTPTwistError):
     """A device or a socket of this machine can't be used; the text says which, and why."""
 
 
+class RequestError(NTPTwistError):
+    """What an operator asks a running daemon for can't be done; the text says why."""
+
+
 class DriverError(NTPTwistError):
     """A source driver could not be found or loaded."""

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from zope.interface import Attribute, Interface
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from twisted.internet.defer import Deferred
 
     from ntptwist.identifiers import Leap, SourceId, SpawnerId
@@ -67,6 +69,7 @@ class IClockController(Interface):
     Every method that may change the clock returns a ControlUpdate for the system to apply.
     """
 
+    policy: SynchronizationPolicy = Attribute("what the operator decides; may be set")
     own_addresses: frozenset[ReferenceId] = Attribute("the ids under which our clients would name us; may be set")
     leap_table: LeapTable | None = Attribute("the list of leap seconds, which has a vote; may be set")
 
@@ -95,6 +98,16 @@ class IClockController(Interface):
 
     def desired_poll(source: SourceId) -> int:
         """Give the poll exponent, log2 seconds, that stands in the next request."""
+
+    def verify(source: SourceId) -> None:
+        """Ask a source quickly a few times from its next poll on; called when an operator wants it."""
+
+    def correct_now() -> ControlUpdate:
+        """
+        Step the clock by all that is left to correct, whatever its size; called when an operator wants it.
+
+        Nothing happens while nobody tells the time, or to a clock that is only observed.
+        """
 
     def timer() -> ControlUpdate:
         """The time that the last ControlUpdate asked for has come."""
@@ -142,6 +155,13 @@ class ISource(Interface):
 
     def observe() -> SourceObservation:
         """Say who you are and how it goes.  Called by the system for observers; must be cheap."""
+
+
+class IPolledSource(ISource):
+    """A source that asks, so that it can be told to ask soon."""
+
+    def ask_soon() -> None:
+        """Let the next request leave within seconds.  Called by the system when an operator wants a burst."""
 
 
 class ISpawner(Interface):
@@ -210,6 +230,8 @@ class ISourceDriver(Interface):
 class ISpawnerService(Interface):
     """The service around a spawner, child of the system: pacing, back-off, and what to show of it."""
 
+    offline: bool = Attribute("whether the operator has taken it offline: no sources, no packets")
+
     def waiting() -> SourceObservation | None:
         """Say what this spawner is doing beside its sources; None while they are all that there is to show."""
 
@@ -250,6 +272,33 @@ class ISystem(Interface):
 
     def new_spawner_id() -> SpawnerId:
         """Give an id that was never used before."""
+
+
+class IControl(Interface):
+    """
+    What operators may change in a running daemon; given to ``control.sock`` and to SIGHUP by the composition root.
+
+    Every method returns a Deferred of a Report: wishes are carried out one after the other, each as a whole or not at
+    all.  Sources are named as the list of sources shows them; no names stand for all of them.
+    """
+
+    def reload() -> Deferred[Report]:
+        """Read the configuration anew and make the daemon what it says."""
+
+    def add(values: dict[str, Any]) -> Deferred[Report]:
+        """Add the source of a ``[[source]]`` table."""
+
+    def remove(names: Sequence[str]) -> Deferred[Report]:
+        """Remove sources; there must be a name."""
+
+    def set_offline(names: Sequence[str], *, offline: bool) -> Deferred[Report]:
+        """Let sources send and take nothing, or work again; they stay in the list."""
+
+    def burst(names: Sequence[str]) -> Deferred[Report]:
+        """Ask sources quickly a few times."""
+
+    def correct_now() -> Deferred[Report]:
+        """Step the clock by all that is left to correct."""
 
 
 class IPPSDevice(Interface):
@@ -332,10 +381,11 @@ class IReactorTimestampedUDP(Interface):
 
 
 if TYPE_CHECKING:
-    from ntptwist.algorithm.config import PollLimits, SelectionOptions
+    from ntptwist.algorithm.config import PollLimits, SelectionOptions, SynchronizationPolicy
     from ntptwist.algorithm.leap import LeapTable
     from ntptwist.algorithm.memory import ClockMemory
     from ntptwist.algorithm.update import ControllerStatus, ControlUpdate
+    from ntptwist.control.report import Report
     from ntptwist.identifiers import ReferenceId, SourceEnd
     from ntptwist.kernel.mmsg import Batch
     from ntptwist.kernel.pps import Pulse

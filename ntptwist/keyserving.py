@@ -33,6 +33,16 @@ class KeyServerService(PortService):
     server: KeyExchangeServer
     serves = "NTS keys"
 
+    def __init__(
+        self, server: KeyExchangeServer, listen: str, reactor: Any, certificate: RenewedCertificate, *, retries: bool
+    ) -> None:
+        super().__init__(server, listen, reactor, retries=retries)
+        self._certificate = certificate
+
+    def renew(self) -> bool:
+        """Look at the files of the certificate now; tell whether another one is in use from now on."""
+        return self._certificate.look()
+
     def observe(self) -> KeyServerSnapshot:
         """Give what there is to show."""
         outcomes = {outcome.name.lower(): self.server.outcomes[outcome] for outcome in Outcome}
@@ -48,15 +58,24 @@ class KeyServing(MultiService):
 
     def __init__(self, config: Config, clock: IClock, randbytes: Callable[[int], bytes], reactor: Any) -> None:
         super().__init__()
-        keys = KeySet.fresh(randbytes)
-        self.protection = ServerProtection(keys, randbytes)
-        self._servers = [_make_key_server(settings, keys, reactor) for settings in config.key_servers]
-        for child in (_make_keeper(config, keys, clock, randbytes, reactor), *self._servers):
-            child.setServiceParent(self)
+        self.keys = KeySet.fresh(randbytes)
+        self.protection = ServerProtection(self.keys, randbytes)
+        _make_keeper(config, self.keys, clock, randbytes, reactor).setServiceParent(self)
+        for settings in config.key_servers:
+            self.make_server(settings, reactor).setServiceParent(self)
+
+    def make_server(self, settings: KeyServerSettings, reactor: Any) -> KeyServerService:
+        """Make a server that gives these keys to clients; it is to become a child of this."""
+        return _make_key_server(settings, self.keys, reactor)
+
+    @property
+    def servers(self) -> list[KeyServerService]:
+        """The servers that there are."""
+        return [child for child in self if isinstance(child, KeyServerService)]
 
     def observe(self) -> list[KeyServerSnapshot]:
         """Give what there is to show of the key exchange servers."""
-        return [server.observe() for server in self._servers]
+        return [server.observe() for server in self.servers]
 
 
 def _make_keeper(
@@ -88,4 +107,4 @@ def _make_key_server(settings: KeyServerSettings, keys: KeySet, reactor: Any) ->
         settings.ntp_port,
         ExchangeLimits(settings.timeout, settings.connections),
     )
-    return KeyServerService(server, str(listen), reactor, retries=settings.on_port_taken == "retry")
+    return KeyServerService(server, str(listen), reactor, certificate, retries=settings.on_port_taken == "retry")

@@ -7,6 +7,7 @@ virtual world::
     Daemon > RecordFile
            > Statistics
            > Observer
+           > ControlServer
            > Console
            > ClockState
            > LeapSecondsFile
@@ -14,14 +15,15 @@ virtual world::
            > KeyServing > KeyRotation | KeyFollower
                         > KeyServerService
            > ServerService
+           > Notifier
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache, partial
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Any
 
@@ -29,28 +31,30 @@ from twisted.application.service import MultiService
 
 import ntptwist
 from ntptwist.algorithm.controller import Controller
+from ntptwist.config.loader import load, read_source
 from ntptwist.config.model import ClockSettings, Config, StatisticsSettings
-from ntptwist.errors import ClockError
+from ntptwist.control.server import ControlServer
+from ntptwist.errors import ClockError, DeviceError
 from ntptwist.identifiers import ReferenceId, SourceId
-from ntptwist.interfaces import IClock, IClockController, ISourceDriver
+from ntptwist.interfaces import IClock, IClockController, IControl, ISourceDriver
 from ntptwist.kernel.addresses import local_addresses
 from ntptwist.kernel.clock import KernelClock, ObservingClock, VirtualClock, explain
 from ntptwist.kernel.timex import RealSystem
 from ntptwist.leapseconds import LeapSecondsFile
 from ntptwist.log import Logger
+from ntptwist.net.notify import Notifier
 from ntptwist.observe.observer import Observer
 from ntptwist.observe.record import RecordFile, RecordingController
 from ntptwist.observe.screens import amount, slow_or_fast
+from ntptwist.parts import Parts
 from ntptwist.registry import find_driver
-from ntptwist.serving import ServerService, make_servers
-from ntptwist.spawners.service import SpawnerService
+from ntptwist.reload import Control
 from ntptwist.state import ClockState
 from ntptwist.system import System
 
 if TYPE_CHECKING:
     from ntptwist.keyserving import KeyServing
     from ntptwist.manhole import Console
-    from ntptwist.net.notify import Notifier
     from ntptwist.observe.statistics import Statistics
 
 EX_SOFTWARE = 70
@@ -62,7 +66,6 @@ class Daemon(MultiService):
     The root of the service tree.
 
     ``exit_status`` is what the process should end with: 0, or 70 after a failure that made the clock unsafe.
-    ``notifier`` is told of a reload; None where there is no service manager.
     """
 
     log = Logger()
@@ -72,9 +75,10 @@ class Daemon(MultiService):
         self.clock = clock
         self.system: System | None = None
         self.exit_status = 0
-        self.notifier: Notifier | None = None
+        self.control: IControl | None = None
         self._reactor = reactor
         self._steers = steers
+        self._taken_over = False
 
     def privilegedStartService(self) -> None:
         """
@@ -83,12 +87,28 @@ class Daemon(MultiService):
         The ports come first: a second daemon that was started by mistake ends before it has touched the clock.
         """
         super().privilegedStartService()
-        if self._steers and isinstance(self.clock, KernelClock):
+        if self._steers:
             try:
-                self.clock.take_over()
-            except ClockError as error:
-                print(f"ntptwist: {explain(error)}", file=sys.stderr)
+                self.take_over()
+            except DeviceError as error:
+                print(f"ntptwist: {error}", file=sys.stderr)
                 raise SystemExit(EX_SOFTWARE) from error
+
+    def take_over(self) -> None:
+        """Take the clock over, once; DeviceError when that is refused."""
+        if self._taken_over or not isinstance(self.clock, KernelClock):
+            return
+        try:
+            self.clock.take_over()
+        except ClockError as error:
+            raise DeviceError(explain(error)) from error
+        self._taken_over = True
+
+    def reload(self) -> None:
+        """Read the configuration anew, as SIGHUP asks; the log tells what became of it."""
+        assert self.control is not None  # noqa: S101 - make_service has given it
+        self.log.info("the configuration is read anew")
+        self.control.reload().addErrback(lambda failure: self.log.failure("the reload failed", failure))
 
     def summary(self) -> str:
         """Say how the clock is, for the service manager."""
@@ -128,13 +148,16 @@ def make_service(
     randbytes: Callable[[int], bytes] = os.urandom,
     own_addresses: Callable[[], Iterable[IPv4Address | IPv6Address]] = local_addresses,
     find_driver: Callable[[str], ISourceDriver] = find_driver,
+    read: Callable[[], Config] | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> Daemon:
     """
     Build the daemon.
 
     ``clock`` replaces the one that the configuration asks for, ``own_addresses`` tells another host's than this one's,
-    and ``find_driver`` may know other drivers.  Nothing is opened and no clock is touched before the service is
-    started.  Raises DriverError for a mode that no driver knows.
+    and ``find_driver`` may know other drivers.  ``read`` gives the configuration of a reload, which is that of the same
+    file otherwise.  ``environment`` is that of a process which a service manager may have started.  Nothing is opened
+    and no clock is touched before the service is started.  Raises DriverError for a mode that no driver knows.
     """
     clock = clock or make_clock(config.clock)
     daemon = Daemon(reactor, clock, steers=bool(config.sources))
@@ -154,31 +177,31 @@ def make_service(
 
     daemon.system = System(reactor, clock, controller, randbytes, own_ids, daemon.fail, config.state_directory)
     keys = _make_key_serving(config, clock, randbytes, reactor)
-    servers = make_servers(config, daemon.system, reactor, keys.protection if keys is not None else None)
+    parts = Parts(config, daemon, daemon.system, keys, reactor, find_driver, daemon.take_over)
+    if read is None and config.path is not None:
+        read = partial(load, config.path, find_driver)
+    notifier = Notifier(reactor, daemon.summary, environment) if environment is not None else None
+    daemon.control = Control(parts, daemon.system, reactor, read, partial(read_source, find_driver), notifier)
     if config.control_directory is not None:
         Observer(
             config.control_directory,
             daemon.system,
             reactor,
-            lambda: [server.observe() for server in servers],
+            lambda: [server.observe() for server in parts.servers],
             keys.observe if keys is not None else tuple,
         ).setServiceParent(daemon)
+        ControlServer(config.control_directory, daemon.control, reactor).setServiceParent(daemon)
     if config.console and config.control_directory is not None:
-        _make_console(config, config.control_directory, daemon.system, servers, reactor).setServiceParent(daemon)
+        _make_console(config.control_directory, daemon.system, parts, reactor).setServiceParent(daemon)
     if config.state_directory is not None and clock.control != "virtual":
         ClockState(config.state_directory, controller, reactor).setServiceParent(daemon)
     if config.leap_seconds_file is not None:
         leaps = LeapSecondsFile(config.leap_seconds_file, controller, daemon.system, reactor)
         leaps.setServiceParent(daemon)
     daemon.system.setServiceParent(daemon)
-    for entry in config.sources:
-        driver = find_driver(entry.mode)
-        spawner = driver.spawner(entry.configuration, daemon.system, reactor)
-        SpawnerService(spawner, daemon.system, reactor, entry.mode).setServiceParent(daemon.system)
-    if keys is not None:
-        keys.setServiceParent(daemon)
-    for server in servers:
-        server.setServiceParent(daemon)  # the last, so the first to be stopped
+    parts.adopt()
+    if notifier is not None:
+        notifier.setServiceParent(daemon)  # the last: ready when all others are, and the first to stop
     return daemon
 
 
@@ -196,9 +219,7 @@ def _watched(
     return WatchedController(controller, statistics), statistics
 
 
-def _make_console(
-    config: Config, directory: str, system: System, servers: Sequence[ServerService], reactor: Any
-) -> Console:
+def _make_console(directory: str, system: System, parts: Parts, reactor: Any) -> Console:
     """Make the console: the parts of Twisted that it needs are loaded only then."""
     from ntptwist.manhole import Console
 
@@ -207,8 +228,8 @@ def _make_console(
         system,
         reactor,
         ntptwist.__version__,
-        lambda: {"config": config},
-        lambda: [server.observe() for server in servers],
+        lambda: {"config": parts.config},
+        lambda: [server.observe() for server in parts.servers],
     )
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.application.service import Service
 
 from ntptwist.config.model import Config, ServerSettings
+from ntptwist.errors import DeviceError
 from ntptwist.identifiers import Leap, ReferenceId
 from ntptwist.interfaces import IClock, ISystem
 from ntptwist.log import Logger
@@ -92,15 +93,28 @@ class PortService(Service):
     def __init__(self, server: Any, listen: str, reactor: Any, *, retries: bool) -> None:
         self.server = server
         self.listen = listen
+        self.retries = retries
         self.trouble: str | None = None
         self._reactor = reactor
-        self._retries = retries
         self._retry: Any = None
+
+    def claim(self) -> None:
+        """
+        Open the socket before the service starts, in a daemon that goes on without it; DeviceError says why not.
+
+        A port that is to be tried again may be taken.
+        """
+        try:
+            self._serve()
+        except (OSError, ValueError) as error:
+            if not self.retries:
+                raise DeviceError(f"can't serve {self.serves} on {self.listen}: {_reason(error)}") from error
 
     def privilegedStartService(self) -> None:
         """Open the socket while privileges last: port 123 needs them."""
         super().privilegedStartService()
-        self._open()
+        if not self.server.running:
+            self._open()
 
     def startService(self) -> None:
         """Open the socket, where that has not been done yet."""
@@ -119,15 +133,17 @@ class PortService(Service):
     def _open(self) -> None:
         self._retry = None
         try:
-            self.server.startService()
+            self._serve()
         except (OSError, ValueError) as error:
-            self._fail((error.strerror if isinstance(error, OSError) else None) or str(error))
-        else:
-            self.log.info("serving {what} on {listen}", what=self.serves, listen=self.listen)
-            self.trouble = None
+            self._fail(_reason(error))
+
+    def _serve(self) -> None:
+        self.server.startService()
+        self.log.info("serving {what} on {listen}", what=self.serves, listen=self.listen)
+        self.trouble = None
 
     def _fail(self, reason: str) -> None:
-        if not self._retries:
+        if not self.retries:
             print(f"ntptwist: can't serve {self.serves} on {self.listen}: {reason}", file=sys.stderr)
             raise SystemExit(EX_UNAVAILABLE)
         if self.trouble != reason:
@@ -139,6 +155,10 @@ class PortService(Service):
             )
         self.trouble = reason
         self._retry = self._reactor.callLater(RETRY_INTERVAL, self._open)
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 class ServerService(PortService):
@@ -168,28 +188,23 @@ class ServerService(PortService):
         )
 
 
-def make_servers(
-    config: Config,
-    system: ISystem,
-    reactor: Any,
-    nts: ServerProtection | None = None,
-    control: Control | None = None,
-) -> list[ServerService]:
-    """Make the servers of a configuration; ``nts`` has the keys that all of them use, ``control`` answers mode 6."""
-    time: Callable[[], TimeSnapshot] = system.time
+def served_time(config: Config, system: ISystem) -> Callable[[], TimeSnapshot]:
+    """Give what servers say of the time."""
     if config.policy.local_stratum < NO_LOCAL_STRATUM:
-        time = LocalTime(system.time, system.clock, config.policy.local_stratum, config.reference_id)
-    return [_make_server(settings, time, system.clock, reactor, nts, control) for settings in config.servers]
+        return LocalTime(system.time, system.clock, config.policy.local_stratum, config.reference_id)
+    time: Callable[[], TimeSnapshot] = system.time
+    return time
 
 
-def _make_server(
+def make_server(
     settings: ServerSettings,
     time: Callable[[], TimeSnapshot],
     clock: IClock,
     reactor: Any,
-    nts: ServerProtection | None,
-    control: Control | None,
+    nts: ServerProtection | None = None,
+    control: Control | None = None,
 ) -> ServerService:
+    """Make a server; ``nts`` has the keys that all of them use, ``control`` answers mode 6."""
     access = settings.access
     policy = ServerPolicy(
         access=AccessList(access.allow, access.deny, access.otherwise, access.denied),

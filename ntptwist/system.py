@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from typing import Any
 
-from twisted.application.service import MultiService
+from twisted.application.service import IService, MultiService
 from twisted.logger import LogLevel
 from zope.interface import implementer
 
@@ -23,7 +23,15 @@ from ntptwist.algorithm.config import PollLimits, SelectionOptions
 from ntptwist.algorithm.update import ControlUpdate, Decision, DecisionKind
 from ntptwist.errors import ClockError
 from ntptwist.identifiers import Leap, ReferenceId, SourceId, SpawnerId
-from ntptwist.interfaces import IClock, IClockController, ISource, ISourceController, ISpawnerService, ISystem
+from ntptwist.interfaces import (
+    IClock,
+    IClockController,
+    IPolledSource,
+    ISource,
+    ISourceController,
+    ISpawnerService,
+    ISystem,
+)
 from ntptwist.log import Logger
 from ntptwist.measurement import Measurement
 from ntptwist.snapshot import MAXIMUM_DISPERSION, SourceEstimate, SourceSnapshot, SystemSnapshot, TimeSnapshot
@@ -187,6 +195,25 @@ class System(MultiService):
         """Carry a measurement to the algorithm; one of a source that has ended is dropped."""
         if source in self._sources:
             self._run(self.controller.measured, source, measurement)
+
+    # what an operator asks for
+
+    def arrange(self, order: Sequence[IService]) -> None:
+        """Put the children into an order: that of the configuration."""
+        places = {id(child): place for place, child in enumerate(order)}
+        self.services.sort(key=lambda child: places.get(id(child), -1))
+
+    def burst(self, sources: Iterable[ISource]) -> int:
+        """Ask sources quickly a few times; give how many of them can be asked."""
+        asked = [source for source in sources if source.id in self._sources and IPolledSource.providedBy(source)]
+        for source in asked:
+            self.controller.verify(source.id)
+            source.ask_soon()
+        return len(asked)
+
+    def correct_now(self) -> None:
+        """Step the clock by all that is left to correct."""
+        self._run(self.controller.correct_now)
 
     # what servers and observers pull
 

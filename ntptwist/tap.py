@@ -9,6 +9,8 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twisted.python.usage import Options as TwistedOptions
@@ -54,17 +56,26 @@ class Options(TwistedOptions):
             raise UsageError("--demo brings its own configuration: leave --config out")
 
 
-def read_config(options: Options) -> Config:
-    """Read the configuration; one line for each problem and exit 78 when it can't be used."""
+def load_config(options: Options) -> Config:
+    """Read the configuration, as far as the command line lets it have its way; ConfigError tells every problem."""
     from ntptwist.config.loader import load
     from ntptwist.registry import find_driver
 
-    path = options["config"] or DEFAULT_CONFIG
+    config = load(options["config"] or DEFAULT_CONFIG, find_driver)
+    if options["no-clock-control"]:
+        config = config.without_clock_control()
+    if options["log-level"]:
+        config = replace(config, observability=replace(config.observability, log_level=options["log-level"]))
+    return config
+
+
+def read_config(options: Options) -> Config:
+    """Read the configuration; one line for each problem and exit 78 when it can't be used."""
     try:
-        return load(path, find_driver)
+        return load_config(options)
     except NTPTwistError as error:
         print(error, file=sys.stderr)
-        if options["config"] is None and not os.path.exists(path):  # noqa: PTH110 - a string is all there is
+        if options["config"] is None and not os.path.exists(DEFAULT_CONFIG):  # noqa: PTH110 - a string is all there is
             print("give a file with --config, or try --demo", file=sys.stderr)
         raise SystemExit(EX_CONFIG) from error
 
@@ -90,19 +101,16 @@ def build(options: Options, reactor: Any) -> Any:
         from ntptwist.demo import Demo
 
         return Demo(reactor)
-    from ntptwist.net.notify import Notifier
+    from ntptwist.net.hangup import HangUp
     from ntptwist.service import make_service
 
     config = read_config(options)
-    set_log_level(options["log-level"] or config.observability.log_level)
+    set_log_level(config.observability.log_level)
     for warning in config.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    if options["no-clock-control"]:
-        config = config.without_clock_control()
-    daemon = make_service(config, reactor)
-    daemon.notifier = Notifier(reactor, daemon.summary)
-    daemon.notifier.setServiceParent(daemon)  # the last: ready when all others are, and the first to stop
-    return daemon
+    service = make_service(config, reactor, read=partial(load_config, options), environment=os.environ)
+    HangUp(service.reload, reactor).setServiceParent(service)
+    return service
 
 
 def makeService(options: Options) -> Any:

@@ -18,6 +18,7 @@ from twisted.internet.threads import deferToThread
 
 from ntptwist.config.loader import loads
 from ntptwist.config.model import Config
+from ntptwist.errors import KeyExchangeError
 from ntptwist.kernel.clock import ObservingClock
 from ntptwist.kernel.timex import RealSystem
 from ntptwist.keyserving import KEY_FILE, KeyServing
@@ -82,7 +83,7 @@ class Host:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Daemon]:
         """Run the daemon."""
-        daemon = make_service(self.config, reactor)
+        daemon = make_service(self.config, reactor, read=lambda: self.config)
         try:
             daemon.privilegedStartService()
             daemon.startService()
@@ -220,3 +221,50 @@ def test_the_lines_of_a_key_server() -> None:
     outcomes.update(given=5, tls=2, too_slow=1)
     assert exchanging(row) == "5 of 8 connections have got keys, 2 with an error of TLS, 1 too slow"
     assert exchanging({**row, "trouble": "Address already in use"}) == "not served: Address already in use"
+
+
+async def test_a_reload_renews_the_certificate_and_keeps_the_keys(host: Host, tmp_path: Path) -> None:
+    """Cookies from before a reload are good after it, a new certificate is in use, and another server gives keys."""
+    port = free_port(socket.SOCK_STREAM)
+    async with host.running() as daemon:
+        assert daemon.control is not None
+        session = await host.keys()
+        made = host.authority.certify(HOST)
+        (tmp_path / "chain.pem").write_bytes(made.pem)
+        (tmp_path / "key.pem").write_bytes(made.key_pem)
+        again = host.text[host.text.index("[[nts-ke-server]]") :].replace(str(host.exchange_port), str(port))
+        host.text += again
+        report = await daemon.control.reload()
+        nothing = await daemon.control.reload()
+        answer = await host.ask(session, 0)
+        first = host.exchange_port
+        host.exchange_port = port
+        other = await host.ask(await host.keys(), 0)
+        host.text = host.text.replace(again, "")
+        fewer = await daemon.control.reload()
+        with pytest.raises(KeyExchangeError):
+            await host.keys()
+
+    assert report.problems == ()
+    assert report.changes == (
+        f"key exchange server {HOST}:{port} is new",
+        f"key exchange server {HOST}:{first}: another certificate",
+    )
+    assert nothing.changes == ()
+    assert answer.startswith("stratum 3, ")
+    assert other.startswith("stratum 3, ")
+    assert fewer.changes == (f"key exchange server {HOST}:{port} goes",)
+
+
+async def test_a_certificate_that_can_not_be_used(host: Host, tmp_path: Path) -> None:
+    """A reload is refused as a whole, with the file, and the old certificate stays in use."""
+    async with host.running() as daemon:
+        assert daemon.control is not None
+        await host.keys()
+        (tmp_path / "chain.pem").write_text("nothing")
+        report = await daemon.control.reload()
+        session = await host.keys()
+
+    assert len(report.problems) == 1
+    assert f"{tmp_path}/chain.pem" in report.problems[0]
+    assert len(session.cookies) == 8

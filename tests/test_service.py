@@ -11,6 +11,7 @@ import pytest
 
 from ntptwist.config.loader import loads
 from ntptwist.config.model import ClockSettings, Config, Control, SourceEntry
+from ntptwist.control.server import ControlServer
 from ntptwist.errors import ClockError, DriverError
 from ntptwist.kernel.clock import KernelClock, ObservingClock, VirtualClock
 from ntptwist.kernel.timex import RealSystem
@@ -48,10 +49,11 @@ def built(text: str = SOURCES, **changes: Any) -> tuple[Daemon, World]:
 def test_the_tree(tmp_path: Path) -> None:
     """The observer starts first and stops last; spawners stand in the order of the configuration, with their modes."""
     daemon, _ = built(control_directory=str(tmp_path))
-    observer, system = list(daemon)
+    observer, control, system = list(daemon)
     spawners: list[Any] = list(system)
 
     assert isinstance(observer, Observer)
+    assert isinstance(control, ControlServer)
     assert isinstance(system, System)
     assert system is daemon.system
     assert all(isinstance(each, SpawnerService) for each in spawners)

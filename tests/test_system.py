@@ -15,7 +15,7 @@ from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from ntptwist.algorithm.config import PollLimits, SelectionOptions
+from ntptwist.algorithm.config import PollLimits, SelectionOptions, SynchronizationPolicy
 from ntptwist.algorithm.leap import LeapSecond, LeapTable
 from ntptwist.algorithm.memory import ClockMemory
 from ntptwist.algorithm.update import ControllerStatus, ControlUpdate, Decision, DecisionKind
@@ -75,6 +75,7 @@ class StubController:
     def __init__(self) -> None:
         self.own_addresses: frozenset[ReferenceId] = frozenset()
         self.leap_table: LeapTable | None = None
+        self.policy = SynchronizationPolicy()
         self.calls: list[tuple[Any, ...]] = []
         self.update = IDLE
         self.state = ControllerStatus(synchronized=False, state="waiting")
@@ -117,6 +118,15 @@ class StubController:
     def desired_poll(self, source: SourceId) -> int:
         """Give an exponent that tells the source."""
         return 6 + source
+
+    def verify(self, source: SourceId) -> None:
+        """Note which source is asked."""
+        self.calls.append(("verify", source))
+
+    def correct_now(self) -> ControlUpdate:
+        """Note it."""
+        self.calls.append(("correct now",))
+        return self.update
 
     def timer(self) -> ControlUpdate:
         """Note the time."""
@@ -464,6 +474,8 @@ def test_panic_ends_the_daemon(bench: Bench) -> None:
 @implementer(ISpawnerService)
 class StubSpawnerService:
     """The face of a spawner service: its sources, and what it has to say."""
+
+    offline = False
 
     def __init__(self, sources: list[StubSource], waiting: SourceObservation | None) -> None:
         self._sources = sources

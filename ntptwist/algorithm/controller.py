@@ -153,6 +153,24 @@ class Controller:
         fresh = tracked if tracked is not None and self._take(tracked, measurement, now, decisions) else None
         return self._conclude(now, moved, decisions, fresh)
 
+    def verify(self, source: SourceId) -> None:
+        """Ask a source quickly a few times from its next poll on."""
+        self._sources[source].poll.verify()
+
+    def correct_now(self) -> ControlUpdate:
+        """Step the clock by all that is left to correct, whatever its size."""
+        now, moved, decisions = self._look()
+        here = self._knowledge.at(now.monotonic)
+        may = self._clock.steerable and not self._steering.panicked
+        if may and here is not None and self._judgement.combined is not None:
+            stepped, decision = self._steering.step(here.offset)
+            decisions.append(decision)
+            self._shift(stepped)
+            moved += stepped
+            now = self._clock.read()
+            self._steering.end_slew()
+        return self._conclude(now, moved, decisions)
+
     def timer(self) -> ControlUpdate:
         """The time that the last ControlUpdate asked for has come; coming early or late does no harm."""
         now, moved, decisions = self._look()

@@ -67,7 +67,7 @@ class Steering:
                 self.panicked = True
                 return 0, decision
             if self._may_step(time, policy):
-                stepped, decision = self._step(offset)
+                stepped, decision = self.step(offset)
                 offset = 0.0
         self.started = True
         if self._steps_until == math.inf:
@@ -77,6 +77,16 @@ class Steering:
         reading = self._book.steer(frequency + offset / interval)
         self.slew_end = Monotonic(reading.monotonic + round(interval * NANOSECONDS))
         return stepped, decision
+
+    def step(self, offset: float) -> tuple[int, Decision]:
+        """Step by an offset; return the nanoseconds, and what was decided."""
+        delta = round(offset * NANOSECONDS)
+        self._book.step(delta)
+        self.steps += 1
+        if self.started:
+            self.accumulated += abs(offset)
+        how = "slow: stepped forward" if delta > 0 else "fast: stepped back"
+        return delta, Decision(DecisionKind.STEP, f"the clock was {duration(abs(offset))} {how}", offset)
 
     def resume(self, frequency: float, now: Monotonic) -> None:
         """Take up a frequency that was remembered: where it may be applied it is when the slew ends, which is now."""
@@ -109,15 +119,6 @@ class Steering:
             reason = f"steps would add up to {duration(total)}, beyond the accumulated step panic threshold"
             return Decision(DecisionKind.PANIC, reason, offset)
         return None
-
-    def _step(self, offset: float) -> tuple[int, Decision]:
-        delta = round(offset * NANOSECONDS)
-        self._book.step(delta)
-        self.steps += 1
-        if self.started:
-            self.accumulated += abs(offset)
-        how = "slow: stepped forward" if delta > 0 else "fast: stepped back"
-        return delta, Decision(DecisionKind.STEP, f"the clock was {duration(abs(offset))} {how}", offset)
 
 
 def _within(offset: float, threshold: PanicThreshold) -> bool:

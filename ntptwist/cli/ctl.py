@@ -20,6 +20,8 @@ from ntptwist.cli.client import EX_OK, EX_UNAVAILABLE, EX_USAGE, NoDaemonError, 
 FAMILIES: dict[str, tuple[str, ...]] = {
     "ntptwist.cli.tables": ("status", "sources"),
     "ntptwist.cli.check": ("check-config",),
+    "ntptwist.cli.change": ("reload", "add", "remove", "online", "offline", "burst"),
+    "ntptwist.cli.sync": ("sync",),
     "ntptwist.cli.console": ("console",),
 }
 """The commands, in the order of the help, by the module that does them."""

@@ -29,10 +29,9 @@ def is_coloured(output: TextIO) -> bool:
 
 def columns(output: TextIO) -> int:
     """Give the width in columns."""
-    try:
-        return int(os.environ.get("COLUMNS") or os.get_terminal_size(output.fileno()).columns) or FILE_WIDTH
-    except (OSError, ValueError):
+    if not output.isatty():
         return FILE_WIDTH
+    return os.get_terminal_size(output.fileno()).columns or FILE_WIDTH  # 0: a terminal that does not know
 
 
 def write(lines: Iterable[str]) -> None:

@@ -9,19 +9,18 @@ kinds of sources), and accepted with a warning otherwise.  A key that neither kn
 from __future__ import annotations
 
 import math
-import os
 import re
-import stat
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, get_args
 
-from ntptwist.algorithm.config import PanicThreshold, Profile, SelectionOptions, StepPolicy, SynchronizationPolicy
+from ntptwist.algorithm.config import PanicThreshold, PollLimits, Profile, StepPolicy, SynchronizationPolicy
 from ntptwist.algorithm.leap import LeapTable, parse_leap_table
 from ntptwist.config import value
+from ntptwist.config.files import LARGEST_FILE, drop_ins, read_text
 from ntptwist.config.keys import read_key_servers, read_keyset
 from ntptwist.config.lines import locate
 from ntptwist.config.model import (
@@ -33,6 +32,7 @@ from ntptwist.config.model import (
     SourceEntry,
     StatisticsFormat,
     StatisticsSettings,
+    voting_policy,
 )
 from ntptwist.config.serving import read_servers
 from ntptwist.config.table import Findings, Table
@@ -44,8 +44,9 @@ FindDriver = Callable[[str], ISourceDriver]
 """``ntptwist.registry.find_driver``, or a test's own."""
 
 DEFAULT_PATH = "/etc/ntptwist/ntptwist.toml"
-LARGEST_FILE = 1 << 20
 
+_ADDED = ("source", "server")
+"""What a drop-in may add."""
 _NTPD_RS_MODES = ("nts-pool", "csptp")
 _NOT_BUILT = {
     "csptp": "CSPTP",
@@ -87,7 +88,6 @@ _NTPD_RS_OBSERVABILITY = (
     "metrics-exporter-listen",
 )
 _DEFAULTS = Config()
-_NO_OPTIONS = SelectionOptions()
 _POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 _LARGEST_OFFSET = 2.0**31
 """Seconds, half an era: a virtual clock farther away could not be told from one in another era."""
@@ -96,48 +96,97 @@ _LARGEST_FREQUENCY = 1e5
 
 
 def load(path: str, find_driver: FindDriver) -> Config:
-    """Read a configuration file; ConfigError tells every problem of it at once."""
+    """Read a configuration file and its drop-ins; ConfigError tells every problem of all of them at once."""
+    refused: dict[str, tuple[str, ...]] = {}
+    warnings: list[str] = []
+
+    def opened(file: str) -> tuple[Table, Findings]:
+        try:
+            text, noticed = read_text(file)
+            warnings.extend(noticed)
+            return parse(text, file)
+        except ConfigError as error:
+            refused[file] = error.problems
+            return parse("", file)  # which has no problems
+
+    files = [opened(path)]
     try:
-        with Path(path).open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            content = file.read(LARGEST_FILE + 1)
-    except OSError as error:
-        raise ConfigError(f"{path}: can't be read: {error.strerror}") from error
-    if len(content) > LARGEST_FILE:
-        raise ConfigError(f"{path}: is longer than {LARGEST_FILE} octets")
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise ConfigError(f"{path}:{line}: octet {content[error.start]:#04x} is not UTF-8") from error
-    config = loads(text, find_driver, path)
-    if mode & stat.S_IWOTH:
-        config = replace(config, warnings=(f"{path}: everybody on this machine may write to it", *config.warnings))
-    return config
+        files += map(opened, drop_ins(path))
+    except ConfigError as error:
+        refused[path] = (*refused.get(path, ()), *error.problems)
+    return _finished(replace(_read(files, find_driver), path=path), files, refused, warnings)
 
 
 def loads(text: str, find_driver: FindDriver, path: str | None = None) -> Config:
     """Read a configuration from a text; messages name ``path`` as its file."""
-    root, findings = parse(text, path or "<text>")
-    config = replace(read(root, find_driver), path=path)
-    root.finish()
-    if findings.problems:
+    files = [parse(text, path or "<text>")]
+    return _finished(replace(_read(files, find_driver), path=path), files)
+
+
+def read_source(find_driver: FindDriver, values: Mapping[str, Any], default_limits: PollLimits) -> SourceEntry:
+    """Read one ``[[source]]`` that stands in no file; ConfigError tells every problem of it."""
+    findings = Findings("")
+    table = Table(values, (), findings, default_limits)
+    entry = _source(table, find_driver)
+    table.finish()
+    if findings.problems or entry is None:
         raise ConfigError(*findings.problems)
-    return replace(config, warnings=findings.warnings)
+    return entry
 
 
-def read(root: Table, find_driver: FindDriver) -> Config:
+def _read(files: Sequence[tuple[Table, Findings]], find_driver: FindDriver) -> Config:
+    """Read the tables of a configuration and of its drop-ins."""
+    (root, _), *others = files
+    return read(root, find_driver, [table for table, _ in others])
+
+
+def _finished(
+    config: Config,
+    files: Sequence[tuple[Table, Findings]],
+    refused: Mapping[str, Sequence[str]] | None = None,
+    noticed: Sequence[str] = (),
+) -> Config:
     """
-    Read a configuration from a table, which may be a part of another file.
+    Refuse what nobody asked for, and raise all problems, or else give all warnings, file by file.
 
-    Problems and warnings are noted in the table, and the caller finishes the file.
+    ``refused`` has the files that can't be read as TOML, with the reasons.
+    """
+    problems: list[str] = []
+    warnings = [*noticed]
+    for table, findings in files:
+        table.finish()
+        problems += [*(refused or {}).get(findings.file, ()), *findings.problems]
+        warnings += findings.warnings
+    if problems:
+        raise ConfigError(*problems)
+    return replace(config, warnings=tuple(warnings))
+
+
+def read(root: Table, find_driver: FindDriver, additions: Sequence[Table] = ()) -> Config:
+    """
+    Read a configuration from a table, which may be a part of another file; ``additions`` are those of drop-ins.
+
+    Problems and warnings are noted in the tables, and the caller finishes the files.
     """
     root.default_limits = root.table("source-defaults").poll_limits()
-    sources = tuple(entry for table in root.tables("source") if (entry := _source(table, find_driver)) is not None)
-    servers = read_servers(root.tables("server"))
+    for addition in additions:
+        addition.default_limits = root.default_limits
+        for key in addition:
+            if key not in _ADDED:
+                addition.problem(key, "only [[source]] and [[server]] may stand in a drop-in")
+        addition.accept_all()
+    tables = [root, *additions]
+    sources = tuple(
+        entry
+        for table in tables
+        for source in table.tables("source")
+        if (entry := _source(source, find_driver)) is not None
+    )
+    servers = read_servers([server for table in tables for server in table.tables("server")])
     key_servers = read_key_servers(root.tables("nts-ke-server"), serves_time=bool(servers))
     config = Config(
         sources=sources,
+        source_defaults=root.default_limits,
         servers=servers,
         key_servers=key_servers,
         keyset=read_keyset(root.table("keyset")) if key_servers or "keyset" in root else None,
@@ -196,9 +245,8 @@ def _source(table: Table, find_driver: FindDriver) -> SourceEntry | None:
 
 
 def _policy(table: Table, sources: Sequence[SourceEntry]) -> SynchronizationPolicy:
-    """Read ``[synchronization]``; a source votes once unless its configuration tells ``voting_sources``."""
-    required = any(_options(source).require for source in sources)
-    policy = read_policy(table, replace(_DEFAULTS.policy, voting_sources=_votes(sources), needs_required=required))
+    """Read ``[synchronization]``."""
+    policy = read_policy(table, voting_policy(_DEFAULTS.policy, sources))
     if "reference-id" in table and policy.local_stratum == _DEFAULTS.policy.local_stratum:
         table.warning("reference-id", "has no effect: local-stratum is 16")
     if sources and policy.voting_sources < policy.agreeing:
@@ -207,20 +255,6 @@ def _policy(table: Table, sources: Sequence[SourceEntry]) -> SynchronizationPoli
             f"{policy.agreeing} must agree but only {policy.voting_sources} can vote: the clock is left alone",
         )
     return policy
-
-
-def _options(source: SourceEntry) -> SelectionOptions:
-    options: SelectionOptions = getattr(source.configuration, "options", _NO_OPTIONS)
-    return options
-
-
-def _votes(sources: Sequence[SourceEntry]) -> int:
-    """Count the votes: one of each group, none of those that are only measured."""
-    voting = [source for source in sources if not _options(source).noselect]
-    groups = {_options(source).group for source in voting}
-    return len(groups - {None}) + sum(
-        getattr(source.configuration, "voting_sources", 1) for source in voting if _options(source).group is None
-    )
 
 
 def read_policy(table: Table, default: SynchronizationPolicy) -> SynchronizationPolicy:

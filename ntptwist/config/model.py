@@ -6,10 +6,11 @@ Every default stands here or in ``algorithm.config``; the loader repeats none.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from ntptwist.algorithm.config import SynchronizationPolicy
+from ntptwist.algorithm.config import PollLimits, SelectionOptions, SynchronizationPolicy
 from ntptwist.config.value import HostPort
 from ntptwist.identifiers import NO_REFERENCE, ReferenceId
 from ntptwist.protocol.access import LOOPBACK, Action, Prefix
@@ -139,11 +140,13 @@ class Config:
     ``path`` is None for a text that came from no file.  A directory or file that is None is not used at all.
     ``warnings`` are complete sentences like the problems of a ConfigError; they are no part of what is configured.
     ``reference_id`` names this machine's own clock where it is served without sources (``policy.local_stratum``).
+    ``source_defaults`` are in the sources already; they hold for those that are added while the daemon runs.
     Without a ``keyset`` nobody is served by NTS; there is one wherever there are ``key_servers``.
     """
 
     path: str | None = None
     sources: tuple[SourceEntry, ...] = ()
+    source_defaults: PollLimits = PollLimits()
     servers: tuple[ServerSettings, ...] = ()
     key_servers: tuple[KeyServerSettings, ...] = ()
     keyset: KeySetSettings | None = None
@@ -158,6 +161,28 @@ class Config:
     console: bool = False
     warnings: tuple[str, ...] = field(default=(), compare=False)
 
+    def with_sources(self, sources: Sequence[SourceEntry]) -> Config:
+        """Give the same configuration with other sources, and with the policy that follows from their number."""
+        return replace(self, sources=tuple(sources), policy=voting_policy(self.policy, sources))
+
     def without_clock_control(self) -> Config:
         """Give the same configuration with a clock that is only observed."""
         return replace(self, clock=ClockSettings(control="observe"))
+
+
+def voting_policy(policy: SynchronizationPolicy, sources: Sequence[SourceEntry]) -> SynchronizationPolicy:
+    """
+    Give a policy with what it takes from the sources: how many vote, and whether one of them is required.
+
+    A source has one vote unless its configuration tells ``voting_sources``; a group has one together, and what is only
+    measured has none.
+    """
+    options = [getattr(source.configuration, "options", SelectionOptions()) for source in sources]
+    groups = {each.group for each in options if each.group is not None and not each.noselect}
+    alone = [
+        getattr(source.configuration, "voting_sources", 1)
+        for source, said in zip(sources, options, strict=True)
+        if said.group is None and not said.noselect
+    ]
+    required = any(each.require for each in options)
+    return replace(policy, voting_sources=len(groups) + sum(alone), needs_required=required)

@@ -112,6 +112,10 @@ class Table:
         """Tell whether the file gives this key; asking so does not make it a known one."""
         return key in self._values
 
+    def __iter__(self) -> Iterator[str]:
+        """Give the keys of the file; that does not make them known ones."""
+        return iter(self._values)
+
     @property
     def location(self) -> str:
         """Where the table begins: ``FILE:LINE``."""

@@ -89,6 +89,14 @@ class RenewedCertificate:
             self._context = self._renewed(self._context)
         return self._context
 
+    def look(self) -> bool:
+        """Look at the files now; tell whether another certificate is in use from now on."""
+        before = self._context
+        if before is not None:
+            self._looked = self._seconds()
+            self._context = self._renewed(before)
+        return self._context is not before
+
     def _renewed(self, context: SSL.Context) -> SSL.Context:
         mark = self._files.mark()
         if mark == self._mark:

@@ -264,6 +264,16 @@ class RecordingController:
         self._controller.own_addresses = addresses
 
     @property
+    def policy(self) -> SynchronizationPolicy:
+        """What the operator decides."""
+        return self._controller.policy
+
+    @policy.setter
+    def policy(self, policy: SynchronizationPolicy) -> None:
+        self._file.write(["policy", [pack(policy)], [], None])
+        self._controller.policy = policy
+
+    @property
     def leap_table(self) -> LeapTable | None:
         """The list of leap seconds."""
         return self._controller.leap_table
@@ -305,6 +315,14 @@ class RecordingController:
         """Take a measurement."""
         call = "measured" if isinstance(measurement, TwoWayMeasurement) else "pulsed"
         return self._call(call, [source, pack(measurement)], self._controller.measured, source, measurement)
+
+    def verify(self, source: SourceId) -> None:
+        """Ask a source quickly a few times."""
+        self._call("verify", [source], self._controller.verify, source)
+
+    def correct_now(self) -> ControlUpdate:
+        """Step the clock by all that is left to correct."""
+        return self._call("correct_now", [], self._controller.correct_now)
 
     def timer(self) -> ControlUpdate:
         """The time that the last ControlUpdate asked for has come."""

@@ -153,6 +153,7 @@ class _Replay:
         first, *self._lines = run
         self._header = header = first.given[0]
         policy = unpack(SynchronizationPolicy, header["policy"])
+        self._change = change
         self._exact = change is None
         self._clock = ReplayClock(first.acts, header["maximum"], steerable=header["steerable"])
         self._controller = Controller(policy if change is None else change(policy), self._clock)
@@ -205,10 +206,10 @@ class _Replay:
                 return self._add_source(*given)
             case "remove_source":
                 return controller.remove_source(SourceId(given[0]))
-            case "own_addresses":
-                controller.own_addresses = unpack(frozenset[ReferenceId], given[0])
-            case "leap_table":
-                controller.leap_table = None if given[0] is None else unpack(LeapTable, given[0])
+            case "correct_now":
+                return controller.correct_now()
+            case "verify":
+                controller.verify(SourceId(given[0]))
             case "restore":
                 controller.restore(unpack(ClockMemory, given[0]))
             case "memory":
@@ -216,8 +217,21 @@ class _Replay:
             case "release":
                 controller.release()
             case other:
-                raise ReplayError(f"the record has a call {other!r}")
+                self._set(other, *given)
         return None
+
+    def _set(self, name: str, given: Any = None) -> None:
+        """Give the algorithm what it is told beside the sources."""
+        match name:
+            case "own_addresses":
+                self._controller.own_addresses = unpack(frozenset[ReferenceId], given)
+            case "leap_table":
+                self._controller.leap_table = None if given is None else unpack(LeapTable, given)
+            case "policy":
+                policy = unpack(SynchronizationPolicy, given)
+                self._controller.policy = policy if self._change is None else self._change(policy)
+            case other:
+                raise ReplayError(f"the record has a call {other!r}")
 
     def _wakes(self, line: Line) -> bool:
         """

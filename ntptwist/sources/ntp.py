@@ -17,7 +17,7 @@ from zope.interface import implementer
 
 from ntptwist.algorithm.config import PollLimits, SelectionOptions
 from ntptwist.identifiers import EndReason, ReferenceId, SpawnerId
-from ntptwist.interfaces import ISource, ISourceController, ISystem, ITimestampedDatagramReceiver
+from ntptwist.interfaces import IPolledSource, ISourceController, ISystem, ITimestampedDatagramReceiver
 from ntptwist.log import Logger
 from ntptwist.net.port import timestamped_udp
 from ntptwist.protocol.actions import Action, Demobilize, Dropped, Kissed, Measured, Reset, Send, SetTimer
@@ -51,7 +51,7 @@ class ServerAddress:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-@implementer(ISource, ITimestampedDatagramReceiver)
+@implementer(IPolledSource, ITimestampedDatagramReceiver)
 class NTPSource(EndingService, DatagramProtocol):
     """
     One server, polled until it is stopped or comes to its end.
@@ -105,6 +105,10 @@ class NTPSource(EndingService, DatagramProtocol):
     def clock_stepped(self, delta: int) -> None:  # noqa: ARG002 - whatever its size
         """Drop the request under way, whose T1 lies before the step, and ask again soon: what now is, wants proof."""
         self._association.clock_stepped()
+        self.ask_soon()
+
+    def ask_soon(self) -> None:
+        """Let the next request leave within SOON, unless the server wants fewer of them."""
         if self._timer is not None and self._timer.getTime() - self._reactor.seconds() > SOON:
             self._timer.reset(SOON)
 

@@ -19,6 +19,7 @@ here raises: a failure goes into the machine, and its reason is shown.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -38,6 +39,8 @@ FIRST_WAIT = 1.0
 LONGEST_WAIT = 1024.0
 JITTER = 0.1
 """Share by which a wait is shortened or lengthened, so that many hosts do not come back together."""
+
+OFFLINE = "taken offline by the operator"
 
 REVIEW_INTERVAL = 256.0
 """Seconds between two looks at which sources of a pool should go: what is looked for lasts an hour or more."""
@@ -156,12 +159,15 @@ class SpawnerService(MultiService):
         self.system = system
         self.reactor = reactor
         self.mode = mode
+        self.offline = False
         self._pool: IPoolSpawner | None = IPoolSpawner(spawner, None)
         self._core = Core(self)
         self._machine: Pacing = _machine(self._core)
 
     def startService(self) -> None:
-        """Make the first attempt; never raises, never blocks."""
+        """Make the first attempt, unless it is to be offline; never raises, never blocks."""
+        if self.offline:
+            return
         super().startService()
         self._machine.start()
         if self._pool is not None:
@@ -176,9 +182,26 @@ class SpawnerService(MultiService):
             self._core.review = None
         return stopped
 
+    @property
+    def sources(self) -> Sequence[ISource]:
+        """The sources that there are."""
+        return tuple(self._core.sources)
+
+    def go_offline(self) -> Any:
+        """Stop the sources and make none, until ``go_online``; it stays in the list."""
+        self.offline = True
+        return self.stopService() if self.running else None
+
+    def go_online(self) -> None:
+        """Make sources again."""
+        self.offline = False
+        if not self.running and getattr(self.parent, "running", False):
+            self._core.failures, self._core.trouble = 0, None
+            self.startService()
+
     def waiting(self) -> SourceObservation | None:
         """Say what is going on while there is no source, or not all of them, and what became of the last one."""
-        condition = None if self._pool is None else self._pool.condition()
+        condition = None if self._pool is None or self.offline else self._pool.condition()
         if self._core.sources and condition is None:
             return None
         said = [condition, self._progress()]
@@ -191,6 +214,8 @@ class SpawnerService(MultiService):
 
     def _progress(self) -> str | None:
         """Say how far the search for sources is."""
+        if self.offline:
+            return OFFLINE
         if self._core.sources and self.spawner.is_complete():
             return None
         trouble = self._core.trouble

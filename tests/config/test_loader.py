@@ -12,7 +12,8 @@ import pytest
 
 from ntptwist.algorithm.config import PanicThreshold, PollLimits, Profile, StepPolicy, SynchronizationPolicy
 from ntptwist.algorithm.leap import LeapSecond, LeapTable
-from ntptwist.config.loader import LARGEST_FILE, load, loads
+from ntptwist.config.files import LARGEST_FILE
+from ntptwist.config.loader import load, loads
 from ntptwist.config.model import ClockSettings, Config, ObservabilitySettings, SourceEntry
 from ntptwist.config.value import HostPort
 from ntptwist.errors import ConfigError
@@ -86,6 +87,7 @@ def test_every_key() -> None:
             SourceEntry("server", ServerConfiguration(HostPort("ntp.example.net", 124), PollLimits(3, 7), 3)),
             SourceEntry("crowd", CrowdConfiguration(4)),
         ),
+        source_defaults=PollLimits(3, 9),
         policy=SynchronizationPolicy(
             voting_sources=5,
             minimum_agreeing_sources=2,

@@ -87,6 +87,11 @@ class Ntptwist:
         assert self._process is not None
         return self._process.pid
 
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
     def wait_exit(self, seconds: float = 10.0) -> int:
         """Wait until it ends by itself."""
         assert self._process is not None

@@ -37,7 +37,7 @@ def told(manager: socket.socket, seconds: float, until: str) -> list[str]:
     ids=["console script", "twistd plugin"],
 )
 def test_a_service_manager(lab: Lab, command: list[str | Path]) -> None:
-    """It is told when the daemon answers, how the clock is, that the reactor lives, and at once of the stop."""
+    """It is told when the daemon answers, how the clock is, that the reactor lives, of reloads and of the stop."""
     path = lab.directory / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(path))
@@ -47,6 +47,9 @@ def test_a_service_manager(lab: Lab, command: list[str | Path]) -> None:
         started = told(manager, 15, "READY=1")
         answered = bool(daemon.status())
         synchronised = told(manager, 15, "STATUS=clock")
+        daemon.ctl("reload")
+        told(manager, 5, "RELOADING=1")
+        reloaded = told(manager, 5, "READY=1")
         daemon.stop()
         stopping = told(manager, 5, "STOPPING=1")
 
@@ -54,6 +57,7 @@ def test_a_service_manager(lab: Lab, command: list[str | Path]) -> None:
     assert answered
     assert synchronised.count("WATCHDOG=1") >= 2
     assert re.match(r"STATUS=clock .+ (slow|fast), certain to within .+: synchronized", synchronised[-1])
+    assert reloaded[-1] == "READY=1"
     assert stopping[-1] == "STOPPING=1"
 
 

@@ -154,3 +154,16 @@ def _weak(begin: datetime) -> Certified:
     builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
     builder = builder.serial_number(1).not_valid_before(begin).not_valid_after(begin + DAY)
     return Certified(builder.sign(key, hashes.SHA256()), key)  # type: ignore[arg-type]  # another kind of key
+
+
+def test_a_look_now(place: Place, authority: Authority) -> None:
+    """An operator need not wait for the next look: told to, it tells whether another certificate is in use."""
+    certificate = place.opened()
+    unused = certificate.look()
+    first = certificate.context()
+    same = certificate.look()
+    place.put(authority.certify(HOST))
+    renewed = certificate.look()
+
+    assert (unused, same, renewed) == (False, False, True)
+    assert certificate.context() is not first

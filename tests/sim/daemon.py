@@ -9,7 +9,12 @@ from ipaddress import ip_address
 from types import TracebackType
 from typing import Self
 
+from twisted.internet.defer import Deferred
+
 from ntptwist.config.loader import loads
+from ntptwist.config.model import Config
+from ntptwist.control.report import Report
+from ntptwist.interfaces import IControl
 from ntptwist.registry import find_driver
 from ntptwist.service import Daemon, make_service
 from ntptwist.sim.network import Path
@@ -39,16 +44,20 @@ class VirtualDaemon(AbstractContextManager["VirtualDaemon"]):
 
     def __init__(self, world: World, text: str, state_directory: str | None = None) -> None:
         self.world = world
-        config = replace(loads(text, find_driver), control_directory=None, state_directory=state_directory)
+        self.text = text
+        self._state_directory = state_directory
         self.service: Daemon = make_service(
-            config,
+            self._config(),
             world.reactor,
             clock=world.clock,
             randbytes=world.randbytes,
             own_addresses=lambda: map(ip_address, ADDRESSES),
+            read=self._config,
         )
         assert self.service.system is not None
+        assert self.service.control is not None
         self.system: System = self.service.system
+        self.control: IControl = self.service.control
         world.start(self.service)
 
     def __enter__(self) -> Self:
@@ -58,6 +67,22 @@ class VirtualDaemon(AbstractContextManager["VirtualDaemon"]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.service.stopService()
+
+    def _config(self) -> Config:
+        return replace(loads(self.text, find_driver), control_directory=None, state_directory=self._state_directory)
+
+    def reload(self, text: str) -> Report:
+        """Change the text of the configuration, and let the daemon read it."""
+        self.text = text
+        return self.done(self.control.reload())
+
+    def done(self, answer: Deferred[Report]) -> Report:
+        """Give what became of a wish."""
+        reports: list[Report] = []
+        answer.addCallback(reports.append)
+        self.world.run(0)  # threads of a virtual world take no time
+        (report,) = reports
+        return report
 
     @property
     def spawners(self) -> list[SpawnerService]:

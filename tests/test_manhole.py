@@ -122,7 +122,7 @@ async def say(terminal: Terminal, line: str) -> str:
     return (await terminal.until(">>> ")).replace("\r\n", "\n")
 
 
-async def test_the_helpers_print(console: Console) -> None:
+async def test_the_functions_print(console: Console) -> None:
     """``status()``, ``sources()``, ``spawners()``, ``servers()`` and ``why()`` show what the tool would show."""
     terminal = await visit(console)
     answers = [await say(terminal, line) for line in ("status()", "sources()", "spawners()", "servers()")]
@@ -163,7 +163,7 @@ def test_two_of_one_name() -> None:
 
 
 async def test_what_is_assigned_ends_with_the_conversation(console: Console) -> None:
-    """A visitor's names are nobody else's, and shadowing a helper spoils it for this visitor alone."""
+    """A visitor's names are nobody else's, and shadowing a function spoils it for this visitor alone."""
     terminal = await visit(console)
     await say(terminal, "status = 7; mine = 1")
     mine = await say(terminal, "status + mine")

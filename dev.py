@@ -6,6 +6,7 @@ python3 dev.py run              run the daemon here, in the foreground, on its e
 python3 dev.py check            lint, format, types, layers, tests with coverage, docs, and the wheel in a bare venv
 python3 dev.py check --fast     the part of it to run all day: no daemons, no wheel
 python3 dev.py nightly          check, with the long tests and many more examples
+python3 dev.py page [DIRECTORY] take pictures of the web page in Chromium, to look at
 python3 dev.py vm               steer a real kernel clock in a virtual machine (root, some minutes)
 python3 dev.py format           format and repair what can be repaired
 """
@@ -170,6 +171,12 @@ def nightly() -> None:
     print("everything passed")
 
 
+def page(*args: str) -> None:
+    """Take pictures of the web page in Chromium; fails where its script complains."""
+    prepare("dev")
+    say(BIN / "python", "-m", "tests.page.look", *args)
+
+
 def vm(*args: str) -> None:
     """Run the daemon on a real kernel clock in a virtual machine."""
     prepare("dev")
@@ -187,6 +194,7 @@ TASKS: dict[str, Callable[..., None]] = {
     "run": run,
     "check": check,
     "nightly": nightly,
+    "page": page,
     "vm": vm,
     "format": reformat,
 }

@@ -29,10 +29,10 @@ class PrototypeSide:
 
     watch: float | None = Discipline.watch
 
-    def __init__(self, world: Simulation, limits: PollLimits) -> None:
+    def __init__(self, world: Simulation, limits: PollLimits, kind: type[Discipline] = Discipline) -> None:
         scenario = world.scenario
         self._world = world
-        self.discipline = Discipline(
+        self.discipline = kind(
             world, len(scenario.outward), pps=scenario.pulse is not None, pmin=limits.minimum, pmax=limits.maximum
         )
 

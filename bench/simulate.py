@@ -17,6 +17,7 @@ from random import Random
 from typing import Protocol
 
 from bench.ntpd_rs_clock import NTPDRSClock
+from bench.prototype.discipline import Discipline
 from bench.scenarios import ADDRESSES, SCENARIOS, Scenario
 from bench.sides import ControllerSide, PrototypeSide
 from ntptwist.algorithm.config import PollLimits, StepPolicy, SynchronizationPolicy
@@ -242,10 +243,15 @@ class Simulation:
 
 
 def simulate_prototype(
-    name: str, limits: PollLimits, seed: int = 1, limit: int | None = None, settle: int | None = None
+    name: str,
+    limits: PollLimits,
+    seed: int = 1,
+    limit: int | None = None,
+    settle: int | None = None,
+    kind: type[Discipline] = Discipline,
 ) -> Result:
-    """Run the prototype in a scenario."""
-    return Simulation(SCENARIOS[name], lambda world: PrototypeSide(world, limits), seed, limit, settle).run()
+    """Run the prototype in a scenario, or another ``kind`` of it."""
+    return Simulation(SCENARIOS[name], lambda world: PrototypeSide(world, limits, kind), seed, limit, settle).run()
 
 
 def simulate_controller(

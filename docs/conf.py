@@ -14,7 +14,7 @@ project = "ntptwist"
 author = "The ntptwist developers"
 copyright = "2026, the ntptwist developers"
 version = release = ntptwist.__version__
-extensions = ["sphinx.ext.mathjax", "sphinx.ext.doctest", "machines"]
+extensions = ["sphinx.ext.mathjax", "sphinx.ext.doctest", "machines", "metrics"]
 html_theme = "furo"
 html_title = f"ntptwist {release}"
 nitpicky = True

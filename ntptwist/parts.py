@@ -21,6 +21,8 @@ from ntptwist.config.model import Config, SourceEntry
 from ntptwist.errors import DeviceError, NTPTwistError
 from ntptwist.interfaces import ISourceDriver
 from ntptwist.log import Logger, set_log_level
+from ntptwist.observe.mode6 import ControlAnswers
+from ntptwist.observe.recent import Recent
 from ntptwist.serving import PortService, ServerService, make_server, served_time
 from ntptwist.spawners.service import SpawnerService
 from ntptwist.system import System
@@ -61,6 +63,9 @@ class Parts:
         self._take_over = take_over
         self.sources = [self._make_source(entry) for entry in config.sources]
         self.key_servers = keys.servers if keys is not None else []
+        self._control: ControlAnswers | None = None
+        if config.observability.mode6:
+            self._control = ControlAnswers(Recent(system.snapshot, reactor.seconds))
         self.servers = self._make_servers(config, (None,) * len(config.servers))
 
     def adopt(self) -> None:
@@ -156,7 +161,7 @@ class Parts:
         time = served_time(config, self._system)
         protection = self.keys.protection if self.keys is not None else None
         return [
-            make_server(settings, time, self._system.clock, self._reactor, protection)
+            make_server(settings, time, self._system.clock, self._reactor, protection, self._control)
             if place is None
             else self.servers[place]
             for settings, place in zip(config.servers, places, strict=True)

@@ -6,7 +6,8 @@ virtual world::
 
     Daemon > RecordFile
            > Statistics
-           > Observer
+           > Observer | Sampler | Latency | WebServer
+           > ChronycServer | ObservationServer
            > ControlServer
            > Console
            > ClockState
@@ -43,19 +44,20 @@ from ntptwist.kernel.timex import RealSystem
 from ntptwist.leapseconds import LeapSecondsFile
 from ntptwist.log import Logger
 from ntptwist.net.notify import Notifier
-from ntptwist.observe.observer import Observer
+from ntptwist.observe.answers import make_answers
 from ntptwist.observe.record import RecordFile, RecordingController
 from ntptwist.observe.screens import amount, slow_or_fast
+from ntptwist.observing import make_observers
 from ntptwist.parts import Parts
 from ntptwist.registry import find_driver
 from ntptwist.reload import Control
+from ntptwist.snapshot import ServerSnapshot
 from ntptwist.state import ClockState
 from ntptwist.system import System
 
 if TYPE_CHECKING:
     from ntptwist.keyserving import KeyServing
     from ntptwist.manhole import Console
-    from ntptwist.observe.statistics import Statistics
 
 EX_SOFTWARE = 70
 """sysexits(3): the clock can't be steered, or must not be."""
@@ -168,9 +170,7 @@ def make_service(
         file = RecordFile(config.observability.record)
         file.setServiceParent(daemon)  # the first, so the last to be stopped
         controller = RecordingController(config.policy, clock, file)
-    if config.statistics is not None:
-        controller, statistics = _watched(config.statistics, controller, daemon, reactor)
-        statistics.setServiceParent(daemon)
+    controller = _watched(config.statistics, controller, daemon, reactor)
 
     def own_ids() -> frozenset[ReferenceId]:
         return frozenset(map(_reference_id, own_addresses()))
@@ -182,17 +182,25 @@ def make_service(
         read = partial(load, config.path, find_driver)
     notifier = Notifier(reactor, daemon.summary, environment) if environment is not None else None
     daemon.control = Control(parts, daemon.system, reactor, read, partial(read_source, find_driver), notifier)
+
+    def observe_servers() -> list[ServerSnapshot]:
+        return [server.observe() for server in parts.servers]
+
+    observers = make_observers(
+        config,
+        daemon.system,
+        reactor,
+        observe_servers,
+        keys.observe if keys is not None else tuple,
+    )
+    for observer in observers:
+        observer.setServiceParent(daemon)
     if config.control_directory is not None:
-        Observer(
-            config.control_directory,
-            daemon.system,
-            reactor,
-            lambda: [server.observe() for server in parts.servers],
-            keys.observe if keys is not None else tuple,
-        ).setServiceParent(daemon)
         ControlServer(config.control_directory, daemon.control, reactor).setServiceParent(daemon)
-    if config.console and config.control_directory is not None:
-        _make_console(config.control_directory, daemon.system, parts, reactor).setServiceParent(daemon)
+        if config.console:
+            _make_console(config.control_directory, daemon.system, parts, reactor).setServiceParent(daemon)
+    for answering in make_answers(config, daemon.system, reactor, observe_servers):
+        answering.setServiceParent(daemon)
     if config.state_directory is not None and clock.control != "virtual":
         ClockState(config.state_directory, controller, reactor).setServiceParent(daemon)
     if config.leap_seconds_file is not None:
@@ -206,9 +214,11 @@ def make_service(
 
 
 def _watched(
-    settings: StatisticsSettings, controller: IClockController, daemon: Daemon, reactor: Any
-) -> tuple[IClockController, Statistics]:
-    """Let a controller's measurements be written into statistics files."""
+    settings: StatisticsSettings | None, controller: IClockController, daemon: Daemon, reactor: Any
+) -> IClockController:
+    """Let a controller's measurements be written into statistics files, where that is configured."""
+    if settings is None:
+        return controller
     from ntptwist.observe.statistics import Statistics, WatchedController, names_of
 
     def names() -> dict[SourceId, str]:
@@ -216,7 +226,8 @@ def _watched(
         return names_of(daemon.system.snapshot())
 
     statistics = Statistics(settings.directory, settings.format, names, reactor)
-    return WatchedController(controller, statistics), statistics
+    statistics.setServiceParent(daemon)
+    return WatchedController(controller, statistics)
 
 
 def _make_console(directory: str, system: System, parts: Parts, reactor: Any) -> Console:

@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
+from twisted.internet.interfaces import IReactorProcess
 
 from ntptwist.config.model import Config, ServerSettings
 from ntptwist.errors import DeviceError
 from ntptwist.identifiers import Leap, ReferenceId
 from ntptwist.interfaces import IClock, ISystem
 from ntptwist.log import Logger
-from ntptwist.protocol.access import AccessList
-from ntptwist.protocol.server import Responder, ServerPolicy
+from ntptwist.protocol.server import Responder
+from ntptwist.server.feed import policy_of
 from ntptwist.server.ntp import NTPServer
-from ntptwist.snapshot import ClientSnapshot, ServerSnapshot, TimeSnapshot
+from ntptwist.server.workers import WorkerServer
+from ntptwist.snapshot import ServerSnapshot, TimeSnapshot
 
 if TYPE_CHECKING:
     from ntptwist.nts.responder import ServerProtection
@@ -164,27 +165,15 @@ def _reason(error: OSError | ValueError) -> str:
 class ServerService(PortService):
     """Keeps a server of time on its address."""
 
-    server: NTPServer
+    server: NTPServer | WorkerServer
 
     def observe(self) -> ServerSnapshot:
         """Give what there is to show."""
-        responder = self.server.responder
         return ServerSnapshot(
             address=self.listen,
             trouble=self.trouble,
-            counters={name: getattr(responder.counters, name) for name in responder.counters.__slots__},
-            clients=tuple(
-                ClientSnapshot(
-                    address=str(ip_address(address)),
-                    packets=client.packets,
-                    error=client.error,
-                    last_seen=client.last_seen,
-                    version=client.version,
-                    interleaved=client.interleaved,
-                    nts=client.nts,
-                )
-                for address, client in responder.clients.top(TOP_CLIENTS)
-            ),
+            counters=self.server.counters(),
+            clients=tuple(self.server.clients(TOP_CLIENTS)),
         )
 
 
@@ -205,14 +194,11 @@ def make_server(
     control: Control | None = None,
 ) -> ServerService:
     """Make a server; ``nts`` has the keys that all of them use, ``control`` answers mode 6."""
-    access = settings.access
-    policy = ServerPolicy(
-        access=AccessList(access.allow, access.deny, access.otherwise, access.denied),
-        rate_limit=settings.rate_limit,
-        require_nts=settings.require_nts,
-        versions=settings.versions,
-        interleaved=settings.interleaved,
-    )
     listen = settings.listen
-    server = NTPServer(listen.host, listen.port, clock, time, reactor, Responder(policy, nts, control))
+    server: NTPServer | WorkerServer
+    if settings.workers > 1 and IReactorProcess.providedBy(reactor):  # a virtual world has no processes
+        server = WorkerServer(settings, clock, time, reactor, nts)
+    else:
+        responder = Responder(policy_of(settings), nts, control)
+        server = NTPServer(listen.host, listen.port, clock, time, reactor, responder)
     return ServerService(server, str(listen), reactor, retries=settings.on_port_taken == "retry")

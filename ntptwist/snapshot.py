@@ -61,10 +61,18 @@ class TimeSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class SourceEstimate:
-    """What the algorithm thinks of one source; ``reason`` says in words why it is used or not."""
+    """
+    What the algorithm thinks of one source; ``reason`` says in words why it is used or not.
+
+    ``standing`` is the same for programs.  ``distance`` is the root distance: truth is within that of ``offset``, if
+    the source is right.  ``skew`` (ppm) is how well ``frequency`` is known, ``span`` for how long it has measured
+    without starting afresh.  ``last_offset`` is what the last measurement says alone, ``precision`` what that server
+    says of its clock (log2 seconds).
+    """
 
     selected: bool = False
     reason: str = "no measurement yet"
+    standing: str = "new"
     offset: float | None = None
     uncertainty: float | None = None
     delay: float | None = None
@@ -77,6 +85,12 @@ class SourceEstimate:
     root_dispersion: float | None = None
     measurements: int = 0
     last_measurement: Monotonic | None = None
+    distance: float | None = None
+    skew: float | None = None
+    span: float | None = None
+    last_offset: float | None = None
+    precision: int | None = None
+    interleaved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,13 +159,28 @@ class KeyServerSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class CorrectionsSnapshot:
+    """
+    The offsets that were corrected: the latest (reference minus local), their root mean square, and the ``interval``.
+
+    All in seconds; the interval is that between the last two corrections, 0 before there were two.
+    """
+
+    latest: float = 0.0
+    typical: float = 0.0
+    interval: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class SystemSnapshot:
     """
     The state of the daemon at one moment.
 
     ``offset`` is what is left to correct (seconds, reference minus local), ``error_bound`` the largest error: |offset|,
     three standard deviations, and what dispersion and half the delay of the sources may hide, ``frequency`` the
-    correction in force (ppm), ``control`` one of system, observe, virtual.
+    correction in force (ppm), ``control`` one of system, observe, virtual.  ``used`` are the selected sources, the one
+    that gives stratum and reference id first.  ``oscillator_frequency`` is the correction that the oscillator needs,
+    without what an offset is being slewed by (ppm).
     """
 
     now: Timestamp
@@ -168,3 +197,6 @@ class SystemSnapshot:
     accumulated_steps: float = 0.0
     since: Timestamp | None = None
     sources: tuple[SourceSnapshot, ...] = field(default=())
+    used: tuple[SourceId, ...] = ()
+    oscillator_frequency: float = 0.0
+    corrections: CorrectionsSnapshot = CorrectionsSnapshot()

@@ -251,6 +251,9 @@ class System(MultiService):
             accumulated_steps=status.accumulated_steps,
             since=status.since,
             sources=tuple(sources),
+            used=status.used,
+            oscillator_frequency=status.oscillator_frequency,
+            corrections=status.corrections,
         )
 
     def _row(self, source: ISource) -> SourceSnapshot:

@@ -349,7 +349,7 @@ class Tool(ProcessProtocol):
         words = command(console.path.parent)
         reactor.spawnProcess(self, words[0], words, ENVIRONMENT, childFDs=descriptors)
 
-    def processEnded(self, reason: Any) -> None:  # noqa: N802 - Twisted's name
+    def processEnded(self, reason: Any) -> None:
         """Note the end."""
         self.ended.callback(reason.value.exitCode)
 
@@ -403,15 +403,15 @@ class Piped(ProcessProtocol):
         words = command(directory)
         self.process = reactor.spawnProcess(self, words[0], words, ENVIRONMENT)
 
-    def outReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
+    def outReceived(self, data: bytes) -> None:
         """See what is printed."""
         self.printed += COLOUR.sub(b"", data)
 
-    def errReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
+    def errReceived(self, data: bytes) -> None:
         """See complaints."""
         self.printed += data
 
-    def processEnded(self, reason: Any) -> None:  # noqa: N802 - Twisted's name
+    def processEnded(self, reason: Any) -> None:
         """Note the end."""
         self.ended.callback(reason.value.exitCode)
 

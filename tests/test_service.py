@@ -15,9 +15,12 @@ from ntptwist.control.server import ControlServer
 from ntptwist.errors import ClockError, DriverError
 from ntptwist.kernel.clock import KernelClock, ObservingClock, VirtualClock
 from ntptwist.kernel.timex import RealSystem
+from ntptwist.observe.chronyc import ChronycServer
+from ntptwist.observe.ntpd_rs import ObservationServer
 from ntptwist.observe.observer import Observer
 from ntptwist.registry import find_driver
 from ntptwist.service import EX_SOFTWARE, Daemon, make_clock, make_service
+from ntptwist.serving import ServerService
 from ntptwist.sim.world import World
 from ntptwist.spawners.service import SpawnerService
 from ntptwist.state import ClockState
@@ -47,9 +50,9 @@ def built(text: str = SOURCES, **changes: Any) -> tuple[Daemon, World]:
 
 
 def test_the_tree(tmp_path: Path) -> None:
-    """The observer starts first and stops last; spawners stand in the order of the configuration, with their modes."""
+    """Observers start first and stop last; spawners stand in the order of the configuration, with their modes."""
     daemon, _ = built(control_directory=str(tmp_path))
-    observer, control, system = list(daemon)
+    observer, _, control, system = list(daemon)
     spawners: list[Any] = list(system)
 
     assert isinstance(observer, Observer)
@@ -85,6 +88,26 @@ def test_without_a_control_directory() -> None:
     daemon, _ = built(control_directory=None)
 
     assert [type(child) for child in daemon] == [System]
+
+
+def test_the_tools_of_other_daemons(tmp_path: Path) -> None:
+    """Whoever answers chronyc and ntp-ctl starts before the system; ntpq asks the servers."""
+    text = f"""
+        [[server]]
+        listen = "127.0.0.1:123"
+        [observability]
+        chronyc-listen = "{tmp_path}/chronyd.sock"
+        observation-path = "{tmp_path}/observe"
+        mode6 = true
+    """
+    daemon, _ = built(SOURCES + text, control_directory=None)
+    (service,) = [child for child in daemon if isinstance(child, ServerService)]
+    server: Any = service.server
+    question = bytes.fromhex("160200010000000000000000")
+
+    assert [type(child) for child in daemon] == [ChronycServer, ObservationServer, System, ServerService]
+    assert server.responder.answer_control(question, bytes([127, 0, 0, 1]))
+    assert server.responder.answer_control(question, bytes([192, 0, 2, 1])) == []
 
 
 def test_nothing_happens_before_the_start() -> None:

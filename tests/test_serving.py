@@ -16,13 +16,15 @@ from ntptwist.interfaces import IClock, ITimestampedDatagramReceiver
 from ntptwist.kernel.clock import KernelClock
 from ntptwist.kernel.timex import RealSystem
 from ntptwist.registry import find_driver
+from ntptwist.server.workers import WorkerServer
 from ntptwist.service import Daemon, make_service
-from ntptwist.serving import EX_UNAVAILABLE, LocalTime, ServerService
+from ntptwist.serving import EX_UNAVAILABLE, LocalTime, ServerService, make_server
 from ntptwist.sim.server import SILENT
 from ntptwist.sim.world import World
 from ntptwist.snapshot import TimeSnapshot
 from ntptwist.timestamp import ClockReading, Monotonic, Timestamp
 from ntptwist.wire.header import Header
+from tests.server.processes import Processes
 
 REQUEST = bytes([0x23]).ljust(40, b"\0") + b"\1\2\3\4\5\6\7\x08"
 ALLOWED = 'allowlist = { filter = ["192.0.2.0/24"] }'
@@ -261,6 +263,27 @@ def test_a_daemon_that_still_tries_can_be_stopped() -> None:
     assert world.reactor.getDelayedCalls() == []
     other.stopListening()
     world.stop()
+
+
+def test_a_virtual_machine_has_no_workers() -> None:
+    """Where no processes can be started the daemon answers itself, whatever was asked for."""
+    world = World()
+    daemon = built(f"{SERVER}workers = 2\n", world)
+    world.start(daemon)
+
+    assert len(ask(world)) == 1
+    world.stop()
+
+
+def test_workers_answer_where_there_are_processes() -> None:
+    """With more than one worker the daemon leaves the answering to them; nothing is opened before the start."""
+    world = World()
+    config = loads(f"{SERVER}workers = 2\n", find_driver)
+    server = make_server(config.servers[0], TimeSnapshot, world.clock, Processes())
+    shown = server.observe()
+
+    assert isinstance(server.server, WorkerServer)
+    assert (shown.counters["received"], shown.clients) == (0, ())
 
 
 def test_what_a_server_shows() -> None:

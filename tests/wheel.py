@@ -17,6 +17,8 @@ from pathlib import Path
 
 BIN = Path(sys.executable).parent
 LIMIT = 40.0
+PAGE = ("index.html", "page.css", "page.js", "icon.svg", "uplot.js", "uplot.css", "uplot.LICENSE")
+LIST_PAGE = "import os, ntptwist.observe.html as html; print(os.listdir(html.FILES))"
 
 
 def say(*command: str | Path) -> str:
@@ -69,6 +71,8 @@ def main() -> None:
     expect("An NTP daemon" in say(BIN / "twistd", "--help"), "twistd does not find the plugin")
     expect("ntptwist" in say(BIN / "ntptwist", "--version"), "no version")
     expect("status" in say(BIN / "ntptwist-ctl", "--help"), "the tool does not start")
+    missing = [name for name in PAGE if name not in say(sys.executable, "-c", LIST_PAGE)]
+    expect(not missing, f"the web page lacks {missing}")
     follow_demo(BIN / "ntptwist", "--demo")
     follow_demo(BIN / "twistd", "-n", "--pidfile=", "ntptwist", "--demo")
 

@@ -19,11 +19,9 @@ from zope.interface import implementer
 
 from ntptwist.algorithm.book import ClockBook
 from ntptwist.algorithm.config import (
-    FIRST_CORRECTION_WAIT,
     FIRST_FREQUENCY_SIGMA,
     KNOWN_FREQUENCY_SIGMA,
     MAXIMUM_DISTANCE,
-    NUMBERING,
     POLL_RULES,
     SLEEP_DOUBT,
     WATCH_INTERVAL,
@@ -32,7 +30,7 @@ from ntptwist.algorithm.config import (
     SynchronizationPolicy,
 )
 from ntptwist.algorithm.filter import Outcome
-from ntptwist.algorithm.jury import Judgement, judge
+from ntptwist.algorithm.jury import Judgement, Patience, judge
 from ntptwist.algorithm.knowledge import ClockKnowledge
 from ntptwist.algorithm.leap import LeapTable
 from ntptwist.algorithm.memory import ClockMemory, RememberedPaths
@@ -47,7 +45,6 @@ from ntptwist.measurement import Measurement, OneWayMeasurement
 from ntptwist.snapshot import SourceEstimate, TimeSnapshot
 from ntptwist.timestamp import NANOSECONDS, ClockReading, Monotonic, Timestamp
 
-_WAIT = round(FIRST_CORRECTION_WAIT * NANOSECONDS)
 _WATCH = round(WATCH_INTERVAL * NANOSECONDS)
 _EARLY = 1_000_000
 """Nanoseconds by which ``timer`` may come early and still count: reactors round."""
@@ -77,7 +74,7 @@ class Controller:
         self._synchronized = False
         self._since: Timestamp | None = None
         self._judgement = Judgement(NO_MAJORITY, waiting=True)
-        self._first_poll: Monotonic | None = None
+        self._patience = Patience()
         self._watch_at = Monotonic(0)
         self._quiet_until: float | None = None  # until then no source falls silent; None: not looked up yet
         self._snapshot = TimeSnapshot()
@@ -138,8 +135,7 @@ class Controller:
     def next_poll(self, source: SourceId) -> float:
         """A request is being sent: give the seconds until the next one (without jitter)."""
         now = self._clock.read().monotonic
-        if self._first_poll is None:
-            self._first_poll = now
+        self._patience.begin(now)
         return self._sources[source].poll.polled(now)
 
     def desired_poll(self, source: SourceId) -> int:
@@ -210,6 +206,8 @@ class Controller:
             steps=self._steering.steps,
             accumulated_steps=self._steering.accumulated,
             since=self._since,
+            oscillator_frequency=self._steering.frequency * 1e6,
+            corrections=self._knowledge.corrections.snapshot(),
         )
 
     def _look(self) -> tuple[ClockReading, int, list[Decision]]:
@@ -226,9 +224,7 @@ class Controller:
         if found.slept:
             self._resumed(now, found.slept, decisions)
         if found.leapt:
-            self._knowledge.leap_passed(now.monotonic)
-            how = "inserted" if found.leapt < 0 else "deleted"
-            decisions.append(Decision(DecisionKind.LEAP, f"a leap second was {how}", found.leapt / NANOSECONDS))
+            decisions.append(self._knowledge.leap_passed(now.monotonic, found.leapt))
         if found.foreign:
             now, stepped = self._meddled(now, found.foreign, decisions)
             moved += stepped
@@ -271,8 +267,7 @@ class Controller:
     ) -> bool:
         """Take a measurement into its filter; tell whether the clock is to be corrected by what is known now."""
         tracked.poll.answered()
-        if self._first_poll is None:  # nobody needs to be asked
-            self._first_poll = now.monotonic
+        self._patience.begin(now.monotonic)  # there are sources that nobody asks
         if tracked.crossed_step(measurement, self._book.stepped):
             return False
         tracked.recognize(measurement)
@@ -287,32 +282,22 @@ class Controller:
         tracked.poll.counted()
         if outcome is Outcome.CONTRADICTED or tracked.wants_proof:
             tracked.poll.verify()
-        elif outcome is Outcome.AFRESH:
-            reason = "its measurements contradicted what was known of it: its filter starts afresh"
-            decisions.append(Decision(DecisionKind.RESET, reason, source=tracked.id))
-        elif outcome is Outcome.NEW_ROUTE:
-            reason = f"the route to it changed: its delay is now about {duration(tracked.delay)}"
-            decisions.append(Decision(DecisionKind.RESET, reason, source=tracked.id))
+        else:
+            decisions.extend(tracked.news(outcome))
         return not (tracked.is_pulse and outcome is Outcome.HELD_BACK)
 
     def _can_number(self, tracked: TrackedSource, period: float, monotonic: Monotonic) -> bool:
         """Tell whether it is known well enough which period a pulse belongs to."""
+        time = self._book.seconds(monotonic)
+        integral = self._book.integral(time)
         if tracked.lock is not None:
-            time = self._book.seconds(monotonic)
             by = next((source for source in self._sources.values() if source.numbers(tracked.lock)), None)
-            return tracked.number_by(by, period, time, self._book.integral(time))
+            return tracked.number_by(by, period, time, integral)
         here = self._knowledge.at(monotonic)
         asking = any(source.poll.asks_quickly and not source.is_one_way for source in self._judgement.used)
         if here is None or asking or not self._synchronized:
             return False
-        offset, variance = here.offset, here.p00
-        if tracked.filter is not None:
-            time = self._book.seconds(monotonic)
-            offset, variance = tracked.filter.at(time, self._book.integral(time))
-        if abs(offset) + 3.0 * math.sqrt(max(variance, 0.0)) < NUMBERING * period:
-            return True
-        tracked.number_again()
-        return False
+        return tracked.number_by_clock(here, period, time, integral)
 
     def _conclude(
         self, now: ClockReading, moved: int, decisions: list[Decision], measured: TrackedSource | None = None
@@ -332,7 +317,7 @@ class Controller:
             self.policy,
             self.own_addresses,
             self._knowledge.held,
-            patient=not self._synchronized and self._is_patient(now.monotonic),
+            patient=not self._synchronized and self._patience.lasts(now.monotonic),
             synchronized=self._synchronized,
         )
         if judgement.used != before:
@@ -374,12 +359,12 @@ class Controller:
                 self._shift(stepped)
         else:
             self._steering.frequency = combined.frequency
+        self._knowledge.corrections.add(combined.offset, self._book.seconds(now.monotonic))
         self._knowledge.corrected = Timestamp(now.local + stepped)
         if not self._synchronized:
             self._synchronized = True
             self._since = self._knowledge.corrected
-            reason = f"synchronized: {judgement.majority.agree} of {judgement.majority.of} sources agree"
-            decisions.append(Decision(DecisionKind.SYNCHRONIZED, reason))
+            decisions.append(judgement.agreement())
         return stepped
 
     def _lose(self, monotonic: Monotonic, decisions: list[Decision]) -> None:
@@ -387,10 +372,7 @@ class Controller:
         self._synchronized = False
         self._since = None
         self._steering.allow_steps(None)
-        distance = duration(self._knowledge.bound(monotonic))
-        unconfirmed = self._knowledge.unconfirmed(monotonic)
-        reason = f"nobody has confirmed the clock for {unconfirmed} s: it may be {distance} from the truth"
-        decisions.append(Decision(DecisionKind.UNSYNCHRONIZED, reason))
+        decisions.append(self._knowledge.lost(monotonic))
 
     def _is_quiet(self, monotonic: Monotonic) -> bool:
         """Tell whether no source that is used can have fallen silent since it was judged: the judgement stands."""
@@ -399,27 +381,19 @@ class Controller:
             self._quiet_until = min([source.silent_after for source in used], default=-math.inf)
         return self._book.seconds(monotonic) < self._quiet_until
 
-    def _is_patient(self, monotonic: Monotonic) -> bool:
-        """Tell whether a majority may still answer before the first correction."""
-        return self._first_poll is None or monotonic < self._first_poll + _WAIT
-
     def _next_update(self, monotonic: Monotonic) -> float:
         deadline: int = self._watch_at
         if self._steering.slew_end is not None:
             deadline = min(deadline, self._steering.slew_end)
-        if self._first_poll is not None and self._is_patient(monotonic):
-            deadline = min(deadline, self._first_poll + _WAIT)
+        if self._patience.until is not None and self._patience.lasts(monotonic):
+            deadline = min(deadline, self._patience.until)
         return max(deadline - monotonic, 0) / NANOSECONDS
 
     def _state(self, monotonic: Monotonic) -> str:
         """Say in words what is going on."""
-        judgement = self._judgement
         if self._steering.panicked:
             return "panic: a correction was refused"
-        if self._synchronized:
-            if judgement.combined is not None:
-                return "synchronized"
-            return f"holding over for {self._knowledge.unconfirmed(monotonic)} s"
-        if self._knowledge.confirmed is not None:
-            return f"unsynchronized: nobody has confirmed the clock for {self._knowledge.unconfirmed(monotonic)} s"
-        return judgement.lack(self.policy.voting_sources)
+        if self._synchronized and self._judgement.combined is not None:
+            return "synchronized"
+        silence = self._knowledge.silence(monotonic, synchronized=self._synchronized)
+        return silence or self._judgement.lack(self.policy.voting_sources)

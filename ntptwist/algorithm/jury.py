@@ -19,6 +19,7 @@ from ntptwist.algorithm.config import (
     DRIFT_VOTERS,
     FADING_SIGMAS,
     FADING_VOTERS,
+    FIRST_CORRECTION_WAIT,
     INTERVAL_SIGMAS,
     MAXIMUM_DISTANCE,
     SHORTEST_SLEW,
@@ -29,6 +30,7 @@ from ntptwist.algorithm.select import Interval, Majority, Standing, Verdict, fin
 from ntptwist.algorithm.source import TrackedSource
 from ntptwist.algorithm.update import Decision, DecisionKind
 from ntptwist.identifiers import ReferenceId, SourceId
+from ntptwist.timestamp import NANOSECONDS, Monotonic
 
 MAXIMUM_STRATUM = 16
 """MAXSTRAT of RFC 5905: what an unsynchronized server says."""
@@ -45,6 +47,29 @@ class _Candidate(NamedTuple):
 
 
 _BY_DISTANCE = attrgetter("distance")
+
+
+class Patience:
+    """
+    How long a majority may take to answer before the first correction.
+
+    It ends some seconds after somebody was asked, or told something without being asked: at ``until``, once that is
+    known.
+    """
+
+    __slots__ = ("until",)
+
+    def __init__(self) -> None:
+        self.until: Monotonic | None = None
+
+    def begin(self, monotonic: Monotonic) -> None:
+        """A source is asked, or speaks; only the first time counts."""
+        if self.until is None:
+            self.until = Monotonic(monotonic + round(FIRST_CORRECTION_WAIT * NANOSECONDS))
+
+    def lasts(self, monotonic: Monotonic) -> bool:
+        """Tell whether a majority may still answer."""
+        return self.until is None or monotonic < self.until
 
 
 class Judgement(NamedTuple):
@@ -89,11 +114,16 @@ class Judgement(NamedTuple):
             for source in sorted(changed)
         ]
 
+    def agreement(self) -> Decision:
+        """Tell that the clock is synchronized from now on, and how many sources agree on that."""
+        reason = f"synchronized: {self.majority.agree} of {self.majority.of} sources agree"
+        return Decision(DecisionKind.SYNCHRONIZED, reason)
+
     def slew_interval(self, measured: TrackedSource | None) -> float:
         """Give the seconds over which to correct: the shortest poll interval in use, less in bursts and on pulses."""
         if measured is None or measured.is_one_way or measured.poll.in_burst:
             return SHORTEST_SLEW
-        return max(min([s.poll.interval for s in self.used if not s.is_one_way], default=0.0), SHORTEST_SLEW)
+        return max(min([s.poll.pace for s in self.used if not s.is_one_way], default=0.0), SHORTEST_SLEW)
 
     def lack(self, voting_sources: int) -> str:
         """Say in words what there is too little of to touch the clock; ``voting_sources`` are configured."""

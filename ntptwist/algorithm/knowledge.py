@@ -13,17 +13,13 @@ from ntptwist.algorithm.belief import Estimate
 from ntptwist.algorithm.book import ClockBook
 from ntptwist.algorithm.combine import Combination, Contribution, vote_leap
 from ntptwist.algorithm.config import LEAP_WINDOW
+from ntptwist.algorithm.corrections import Corrections
 from ntptwist.algorithm.jury import Judgement
 from ntptwist.algorithm.update import Decision, DecisionKind
+from ntptwist.algorithm.words import duration
 from ntptwist.identifiers import NO_REFERENCE, Leap, ReferenceId
 from ntptwist.snapshot import MAXIMUM_DISPERSION, TimeSnapshot
 from ntptwist.timestamp import NANOSECONDS, Monotonic, Timestamp
-
-_ANNOUNCEMENTS = {
-    Leap.NONE: "no leap second is announced any more",
-    Leap.INSERT: "a leap second is to be inserted at the end of the month",
-    Leap.DELETE: "a leap second is to be deleted at the end of the month",
-}
 
 
 class _Reference(NamedTuple):
@@ -40,10 +36,21 @@ class ClockKnowledge:
     What is known of one clock.
 
     ``confirmed`` is when the sources last agreed, None if they never did; ``corrected`` is the local time of the last
-    correction; ``leap`` the leap second that is announced; ``held`` what the pulses told when they were last followed.
+    correction, ``corrections`` what they all were like; ``leap`` the leap second that is announced; ``held`` what the
+    pulses told when they were last followed.
     """
 
-    __slots__ = ("_book", "_combination", "_leapt", "_reference", "confirmed", "corrected", "held", "leap")
+    __slots__ = (
+        "_book",
+        "_combination",
+        "_leapt",
+        "_reference",
+        "confirmed",
+        "corrected",
+        "corrections",
+        "held",
+        "leap",
+    )
 
     def __init__(self, book: ClockBook) -> None:
         self._book = book
@@ -52,6 +59,7 @@ class ClockKnowledge:
         self._leapt: Monotonic | None = None
         self.confirmed: Monotonic | None = None
         self.corrected = Timestamp(0)
+        self.corrections = Corrections()
         self.held: Contribution | None = None
         self.leap = Leap.NONE
 
@@ -78,9 +86,11 @@ class ClockKnowledge:
         )
         return Decision(DecisionKind.LEAP, f"a leap second {what}")
 
-    def leap_passed(self, monotonic: Monotonic) -> None:
-        """The leap second that was announced has happened."""
+    def leap_passed(self, monotonic: Monotonic, moved: int) -> Decision:
+        """The leap second that was announced has happened, and moved the clock by so many nanoseconds; tell it."""
         self.leap, self._leapt = Leap.NONE, monotonic
+        how = "inserted" if moved < 0 else "deleted"
+        return Decision(DecisionKind.LEAP, f"a leap second was {how}", moved / NANOSECONDS)
 
     def shift(self, delta: int) -> None:
         """The local clock was moved by ``delta`` nanoseconds."""
@@ -116,7 +126,20 @@ class ClockKnowledge:
         here = self.at(monotonic)
         return MAXIMUM_DISPERSION if here is None else abs(here.offset) + here.bound
 
-    def unconfirmed(self, monotonic: Monotonic) -> int:
+    def lost(self, monotonic: Monotonic) -> Decision:
+        """Tell that nobody has confirmed the clock for too long."""
+        silence = f"nobody has confirmed the clock for {self._unconfirmed(monotonic)} s"
+        reason = f"{silence}: it may be {duration(self.bound(monotonic))} from the truth"
+        return Decision(DecisionKind.UNSYNCHRONIZED, reason)
+
+    def silence(self, monotonic: Monotonic, *, synchronized: bool) -> str:
+        """Say in words for how long the sources have not agreed; nothing if they never did."""
+        if self.confirmed is None:
+            return ""
+        what = "holding over" if synchronized else "unsynchronized: nobody has confirmed the clock"
+        return f"{what} for {self._unconfirmed(monotonic)} s"
+
+    def _unconfirmed(self, monotonic: Monotonic) -> int:
         """Give the whole seconds since the sources last agreed; 0 if they never did."""
         return (monotonic - self.confirmed) // NANOSECONDS if self.confirmed is not None else 0
 

@@ -8,7 +8,7 @@ import math
 from collections.abc import Hashable
 
 from ntptwist.algorithm.book import ClockBook
-from ntptwist.algorithm.combine import Contribution
+from ntptwist.algorithm.combine import Combination, Contribution
 from ntptwist.algorithm.config import (
     FARTHEST_OFFSET,
     INTERVAL_SIGMAS,
@@ -28,6 +28,8 @@ from ntptwist.algorithm.memory import RememberedPaths
 from ntptwist.algorithm.poll import PollSchedule
 from ntptwist.algorithm.pulse import OneWayFilter
 from ntptwist.algorithm.select import Standing, Verdict
+from ntptwist.algorithm.update import Decision, DecisionKind
+from ntptwist.algorithm.words import duration
 from ntptwist.identifiers import Leap, ReferenceId, SourceId
 from ntptwist.measurement import Measurement, OneWayMeasurement, TwoWayMeasurement
 from ntptwist.snapshot import SourceEstimate
@@ -41,15 +43,16 @@ class TrackedSource:
     """
     What the algorithm knows of one source.
 
-    ``heard`` is when it last measured, on the book's axis; ``delay`` the last round trip, seconds: 0 of a source that
-    ``is_one_way`` and measures without being asked.  ``period`` is that of a pulse; ``lock`` names the source that
-    numbers it, and ``near`` is where that says the first one is.
+    ``heard`` is when it last measured, on the book's axis, and ``begun`` since when its filter knows it; ``delay`` the
+    last round trip, seconds: 0 of a source that ``is_one_way`` and measures without being asked.  ``period`` is that of
+    a pulse; ``lock`` names the source that numbers it, and ``near`` is where that says the first one is.
     """
 
     __slots__ = (
         "_latest",
         "_refused",
         "address",
+        "begun",
         "delay",
         "filter",
         "heard",
@@ -81,6 +84,7 @@ class TrackedSource:
         self.filter: TwoWayFilter | OneWayFilter | None = None
         self.verdict = Verdict(Standing.NEW)
         self.heard = -math.inf
+        self.begun = -math.inf
         self.monotonic: Monotonic | None = None
         self.measurements = 0
         self.delay = 0.0
@@ -151,6 +155,7 @@ class TrackedSource:
         ``frequency`` is the correction that the oscillator is so far thought to need, and how well a new filter may
         take that as known.
         """
+        afresh = self.filter is None
         if isinstance(measurement, TwoWayMeasurement):
             outcome = self._take_exchange(measurement, book, frequency, frequency_sigma, remembered)
         else:
@@ -161,6 +166,8 @@ class TrackedSource:
             self.measurements += 1
             self.monotonic = measurement.monotonic
             self.heard = book.seconds(measurement.monotonic)
+            if afresh or outcome is Outcome.AFRESH:
+                self.begun = self.heard
         return outcome
 
     def _take_exchange(
@@ -207,6 +214,16 @@ class TrackedSource:
         self.filter = OneWayFilter(m.offset, m.precision, m.period, time, integral, *known, self.near)
         return Outcome.ABSORBED
 
+    def news(self, outcome: Outcome) -> list[Decision]:
+        """Tell what people should know of a measurement that was taken."""
+        if outcome is Outcome.AFRESH:
+            reason = "its measurements contradicted what was known of it: its filter starts afresh"
+        elif outcome is Outcome.NEW_ROUTE:
+            reason = f"the route to it changed: its delay is now about {duration(self.delay)}"
+        else:
+            return []
+        return [Decision(DecisionKind.RESET, reason, source=self.id)]
+
     def numbers(self, lock: ReferenceId) -> bool:
         """Tell whether this is the source that pulses are locked to."""
         return self.is_one_way and not self.is_pulse and self.address == lock
@@ -226,6 +243,16 @@ class TrackedSource:
             self.number_again()
         self.near = offset
         return True
+
+    def number_by_clock(self, clock: Combination, period: float, time: float, integral: float) -> bool:
+        """Have the pulses numbered by what is known of the ``clock`` now; tell whether they are."""
+        offset, variance = clock.offset, clock.p00
+        if self.filter is not None:
+            offset, variance = self.filter.at(time, integral)
+        if abs(offset) + INTERVAL_SIGMAS * math.sqrt(max(variance, 0.0)) < NUMBERING * period:
+            return True
+        self.number_again()
+        return False
 
     def remember(self, remembered: RememberedPaths) -> None:
         """Put what is known of the path, if it is worth it, where it outlives this source."""
@@ -325,13 +352,15 @@ class TrackedSource:
 
     def estimate(self, time: float, integral: float) -> SourceEstimate:
         """Give what is thought of this source now, for people."""
+        standing = self.verdict.standing.name.lower()
         if self.filter is None or self._latest is None:
-            return SourceEstimate(reason=self.verdict.words())
+            return SourceEstimate(reason=self.verdict.words(), standing=standing)
         offset, variance = self.filter.at(time, integral)
         two_way = self._latest if isinstance(self._latest, TwoWayMeasurement) else None
         return SourceEstimate(
             selected=self.verdict.used,
             reason=self.verdict.words(),
+            standing=standing,
             offset=offset,
             uncertainty=math.sqrt(max(variance, 0.0)),
             delay=self.delay,
@@ -344,4 +373,10 @@ class TrackedSource:
             root_dispersion=self.root_dispersion,
             measurements=self.measurements,
             last_measurement=self.monotonic,
+            distance=self.distance(variance),
+            skew=math.sqrt(max(self.filter.p11, 0.0)) * 1e6,
+            span=self.heard - self.begun,
+            last_offset=self._latest.offset,
+            precision=two_way.precision if two_way else None,
+            interleaved=two_way is not None and two_way.interleaved,
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from ntptwist.identifiers import SourceId
-from ntptwist.snapshot import TimeSnapshot
+from ntptwist.snapshot import CorrectionsSnapshot, TimeSnapshot
 from ntptwist.timestamp import Timestamp
 
 
@@ -75,3 +75,5 @@ class ControllerStatus:
     steps: int = 0
     accumulated_steps: float = 0.0
     since: Timestamp | None = None
+    oscillator_frequency: float = 0.0
+    corrections: CorrectionsSnapshot = CorrectionsSnapshot()

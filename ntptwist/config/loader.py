@@ -20,9 +20,11 @@ from typing import Any, NoReturn, get_args
 from ntptwist.algorithm.config import PanicThreshold, PollLimits, Profile, StepPolicy, SynchronizationPolicy
 from ntptwist.algorithm.leap import LeapTable, parse_leap_table
 from ntptwist.config import value
+from ntptwist.config.answers import ALL_PERMISSIONS, chronyc_listen, socket_path
 from ntptwist.config.files import LARGEST_FILE, drop_ins, read_text
 from ntptwist.config.keys import read_key_servers, read_keyset
 from ntptwist.config.lines import locate
+from ntptwist.config.listening import METRICS_PORT, WEB_PORT, read_listener
 from ntptwist.config.model import (
     ClockSettings,
     Config,
@@ -79,14 +81,7 @@ _NTPD_RS_ALGORITHM = (
     "meddling-threshold",
 )
 _NTPD_RS_CLOCK = ("clock", "interface", "timestamp-mode")
-_NTPD_RS_OBSERVABILITY = (
-    "log-path",
-    "log-path-metrics-exporter",
-    "ansi-colors",
-    "observation-path",
-    "observation-permissions",
-    "metrics-exporter-listen",
-)
+_NTPD_RS_OBSERVABILITY = ("log-path", "log-path-metrics-exporter", "ansi-colors")
 _DEFAULTS = Config()
 _POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 _LARGEST_OFFSET = 2.0**31
@@ -204,6 +199,11 @@ def read(root: Table, find_driver: FindDriver, additions: Sequence[Table] = ()) 
     )
     if "keyset" in root and not servers and not key_servers:
         root.warning("keyset", "has no effect: neither a [[server]] nor an [[nts-ke-server]] is configured")
+    if config.observability.mode6 and not config.servers:
+        root.table("observability").problem(
+            "mode6",
+            "ntpq is answered on the port of a [[server]], and there is none: listen = '127.0.0.1:123' makes one",
+        )
     if not sources:
         root.warning(None, "no source is configured: the clock is left alone")
     for key, feature in _NOT_BUILT.items():
@@ -344,6 +344,14 @@ def _observability(table: Table) -> ObservabilitySettings:
     return ObservabilitySettings(
         log_level=table.choice("log-level", get_args(LogLevel), default.log_level),
         record=table.path("record", default.record),
+        observation_path=table.parsed("observation-path", socket_path, default.observation_path, None),
+        observation_permissions=table.integer(
+            "observation-permissions", default.observation_permissions, minimum=0, maximum=ALL_PERMISSIONS
+        ),
+        chronyc_listen=table.parsed("chronyc-listen", chronyc_listen, default.chronyc_listen, None),
+        mode6=table.boolean("mode6", default.mode6),
+        web_listen=read_listener(table, "web-listen", WEB_PORT),
+        metrics_exporter_listen=read_listener(table, "metrics-exporter-listen", METRICS_PORT),
     )
 
 

@@ -53,10 +53,23 @@ class ClockSettings:
 
 @dataclass(frozen=True, slots=True)
 class ObservabilitySettings:
-    """What the daemon tells of itself; ``record`` is the file in which it keeps what a replay needs, None for none."""
+    """
+    What the daemon tells of itself.
+
+    ``record`` is the file in which it keeps what a replay needs.  ``observation_path`` is where ntpd-rs' tools read it,
+    a socket with ``observation_permissions``; ``chronyc_listen`` a loopback address or a path at which chronyc is
+    answered.  ``web_listen`` is where the web page is shown, ``metrics_exporter_listen`` where Prometheus finds the
+    metrics.  None stands for not at all.  ``mode6`` says whether the servers answer ntpq.
+    """
 
     log_level: LogLevel = "info"
     record: str | None = None
+    observation_path: str | None = None
+    observation_permissions: int = 0o666
+    chronyc_listen: HostPort | str | None = None
+    mode6: bool = False
+    web_listen: HostPort | None = None
+    metrics_exporter_listen: HostPort | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,8 +69,6 @@ def _server(table: Table) -> ServerSettings:
     )
     if "allowlist" not in table and not ip_address(listen.host.partition("%")[0]).is_loopback:
         table.warning(None, "without an allowlist only this machine is answered (ntpd-rs would answer everybody)")
-    if settings.workers > 1:
-        table.without_effect(["workers"], "more than one is not built yet")
     return settings
 
 

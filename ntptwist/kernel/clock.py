@@ -358,6 +358,16 @@ class VirtualClock:
     def set_tai_offset(self, seconds: int) -> None:
         """Do nothing: no kernel wants to know."""
 
+    def state(self) -> tuple[int, int, int, int, int]:
+        """Give what another process of this machine needs to read this clock too, until it is next steered."""
+        return self._oscillator, self._correction, self._since, self._gained, self._local
+
+    def follow(self, state: tuple[int, int, int, int, int]) -> None:
+        """Be the clock of another process, whose CLOCK_MONOTONIC is the same: it has given this ``state``."""
+        self._oscillator, self._correction, since, self._gained, self._local = state
+        self._since = Monotonic(since)
+        self._excess = self._rate()
+
     def offset(self) -> float:
         """Give our true error against the system's clock in seconds, reference minus local: positive means slow."""
         system = self._axes.read()

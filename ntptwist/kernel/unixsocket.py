@@ -22,6 +22,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from errno import ECONNREFUSED, ENOENT
 from pathlib import Path
+from typing import Any
 
 from ntptwist.errors import DeviceError
 
@@ -60,12 +61,16 @@ class FeedSocket:
         """Give the descriptor; -1 after ``close``."""
         return self._socket.fileno()
 
-    def receive(self, size: int) -> bytes | None:
-        """Give the next datagram, cut to ``size`` octets; None when there is none."""
+    def receive_from(self, size: int) -> tuple[bytes, Any] | None:
+        """Give the next datagram, cut to ``size`` octets, and the path of its sender, nothing where it has none."""
         try:
-            return self._socket.recv(size)
+            return self._socket.recvfrom(size)
         except (BlockingIOError, InterruptedError):
             return None
+
+    def send_to(self, data: bytes, path: Any) -> None:
+        """Send a datagram to a path; OSError when nobody takes it at once."""
+        self._socket.sendto(data, path)
 
     def close(self) -> None:
         """Close it; the path goes too, unless somebody keeps the socket or has put another one there."""
@@ -90,6 +95,19 @@ def open_feed(path: str, access: Access, environ: Mapping[str, str] = os.environ
         _kept.setdefault(passed, descriptor)
     if path in _kept:
         return FeedSocket(socket.socket(fileno=os.dup(_kept[path])), path, outlives=True)
+    sock = _bound(path, access)
+    stored = _store(sock, environ)
+    if stored:
+        _kept[path] = os.dup(sock.fileno())
+    return FeedSocket(sock, path, outlives=stored)
+
+
+def open_answers(path: str, access: Access) -> FeedSocket:
+    """Give a new socket at a path, one that answers what is asked; DeviceError when there can be none."""
+    return FeedSocket(_bound(path, access), path, outlives=False)
+
+
+def _bound(path: str, access: Access) -> socket.socket:
     try:
         with ExitStack() as undo:
             sock = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
@@ -97,10 +115,7 @@ def open_feed(path: str, access: Access, environ: Mapping[str, str] = os.environ
             undo.pop_all()
     except OSError as error:
         raise DeviceError(f"{path}: can't make the socket: {error.strerror or error}") from error
-    stored = _store(sock, environ)
-    if stored:
-        _kept[path] = os.dup(sock.fileno())
-    return FeedSocket(sock, path, outlives=stored)
+    return sock
 
 
 def passed_sockets(environ: Mapping[str, str]) -> dict[str, int]:

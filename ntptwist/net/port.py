@@ -12,7 +12,17 @@ from __future__ import annotations
 import select
 from contextlib import ExitStack
 from ipaddress import ip_address
-from socket import AF_INET, AF_INET6, IPPROTO_IPV6, IPV6_V6ONLY, SOCK_DGRAM, SOCK_NONBLOCK
+from socket import (
+    AF_INET,
+    AF_INET6,
+    IPPROTO_IPV6,
+    IPV6_V6ONLY,
+    SO_REUSEPORT,
+    SOCK_DGRAM,
+    SOCK_NONBLOCK,
+    SOL_SOCKET,
+    AddressFamily,
+)
 from typing import Any
 from weakref import finalize
 
@@ -25,7 +35,16 @@ from zope.interface import implementer
 from ntptwist.interfaces import IBatchReceiver, IReactorTimestampedUDP
 from ntptwist.kernel.mmsg import supported
 from ntptwist.kernel.prefilter import attach
-from ntptwist.kernel.timestamping import KernelSocket, StampMethod, TimestampedSocket, tell_destinations
+from ntptwist.kernel.timestamping import (
+    SO_TIMESTAMPING,
+    STAMPS_ON_REQUEST,
+    KernelSocket,
+    StampMethod,
+    TimestampedSocket,
+    read_error_queue,
+    restart_keys,
+    tell_destinations,
+)
 from ntptwist.net.address import socket_address
 from ntptwist.net.batch import BatchTransport
 from ntptwist.net.transport import Guard, UDPTransport
@@ -80,16 +99,27 @@ class TimestampedUDP:
         """
         family, address = socket_address(host, port)
         with ExitStack() as undo:
-            sock = undo.enter_context(KernelSocket(family, _DATAGRAMS))
-            if family == AF_INET6:
-                sock.setsockopt(IPPROTO_IPV6, IPV6_V6ONLY, 0)
+            sock = undo.enter_context(_server_socket(family))
             sock.bind(address)
-            transport = self._transport(sock, protocol, destinations=ip_address(address[0]).is_unspecified)
+            transport = self._transport(sock, protocol)
             self._start(transport)
             undo.pop_all()
         return transport
 
-    def _transport(self, sock: KernelSocket, protocol: DatagramProtocol, *, destinations: bool) -> Transport:
+    def adopt_udp(self, sock: KernelSocket, protocol: DatagramProtocol) -> Any:
+        """
+        Take over one of ``shared_sockets`` for a server, and close it when that has stopped.
+
+        Whoever had it before us may have left stamps in its error queue, and the count of them.
+        """
+        read_error_queue(sock)
+        restart_keys(sock, STAMPS_ON_REQUEST)
+        transport = self._transport(sock, protocol)
+        self._start(transport)
+        return transport
+
+    def _transport(self, sock: KernelSocket, protocol: DatagramProtocol) -> Transport:
+        destinations = ip_address(sock.getsockname()[0].partition("%")[0]).is_unspecified
         server = IBatchReceiver(protocol, None)
         if server is not None:
             attach(sock, control=server.wants_control)
@@ -138,6 +168,38 @@ class TimestampedUDP:
         """Close every socket; the reactor calls this when it has shut down."""
         for transport in list(self._transports.values()):
             transport.stopListening()
+
+
+def _server_socket(family: AddressFamily) -> KernelSocket:
+    sock = KernelSocket(family, _DATAGRAMS)
+    if family == AF_INET6:
+        sock.setsockopt(IPPROTO_IPV6, IPV6_V6ONLY, 0)
+    return sock
+
+
+def shared_sockets(host: str, port: int, count: int) -> list[KernelSocket]:
+    """
+    Bind so many sockets to one literal address, among which the kernel shares out what comes in (SO_REUSEPORT).
+
+    All that comes from one address and port comes to the same socket.  OSError when the address can't be had.
+    """
+    family, address = socket_address(host, port)
+    sockets: list[KernelSocket] = []
+    with ExitStack() as undo:
+        for _ in range(count):
+            sock = undo.enter_context(_server_socket(family))
+            # The first asks for the address as if it were alone, and lets the others in afterwards: with the option
+            # from the start a second daemon of the same user would get its share of the requests unnoticed.
+            if sockets:
+                sock.setsockopt(SOL_SOCKET, SO_REUSEPORT, 1)
+            sock.bind(address)
+            sock.setsockopt(SOL_SOCKET, SO_REUSEPORT, 1)
+            # What comes in before anybody reads it is stamped from now on.
+            sock.setsockopt(SOL_SOCKET, SO_TIMESTAMPING, STAMPS_ON_REQUEST)
+            sockets.append(sock)
+            address = sock.getsockname()
+        undo.pop_all()
+    return sockets
 
 
 _of_reactor: dict[Any, TimestampedUDP] = {}

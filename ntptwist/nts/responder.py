@@ -17,7 +17,7 @@ from typing import NamedTuple
 from ntptwist.errors import WireError
 from ntptwist.nts.aead import SessionKeys
 from ntptwist.nts.cookies import CAPACITY
-from ntptwist.nts.keyset import KeySet
+from ntptwist.nts.keyset import KeySet, MasterKeys
 from ntptwist.nts.packet import (
     AUTHENTICATOR,
     COOKIE,
@@ -57,6 +57,11 @@ class ServerProtection:
     def __init__(self, keys: KeySet, randbytes: Callable[[int], bytes]) -> None:
         self._keys = keys
         self._randbytes = randbytes
+
+    @property
+    def masters(self) -> MasterKeys:
+        """The keys in use, for processes that answer in our place."""
+        return self._keys.masters
 
     def read(self, data: bytes) -> ProtectedRequest | None:
         """

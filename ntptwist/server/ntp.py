@@ -22,12 +22,13 @@ from zope.interface import implementer
 
 from ntptwist.interfaces import IBatchReceiver, IClock, IReactorTimestampedUDP
 from ntptwist.kernel.mmsg import Batch
+from ntptwist.kernel.timestamping import KernelSocket
 from ntptwist.net.port import timestamped_udp
 from ntptwist.protocol.actions import Dropped
 from ntptwist.protocol.lag import Lag
 from ntptwist.protocol.server import Responder
 from ntptwist.server.batch import BatchAnswers
-from ntptwist.snapshot import TimeSnapshot
+from ntptwist.snapshot import ClientSnapshot, TimeSnapshot
 from ntptwist.timestamp import Timestamp
 from ntptwist.wire.header import Mode
 
@@ -39,7 +40,8 @@ class NTPServer(Service, DatagramProtocol):
 
     ``clock`` stamps, ``time`` gives what is to be said of it.  ``startService`` raises OSError when the address can't
     be had; ``port`` is the port in use from then on.  ``read_at`` is the reading of the clock that went into
-    the latest reply.  ``responder`` decides whom it answers, and counts.
+    the latest reply.  ``responder`` decides whom it answers, and counts.  ``sock`` is a socket that has been bound for
+    it already.
     """
 
     noisy = False
@@ -53,6 +55,7 @@ class NTPServer(Service, DatagramProtocol):
         time: Callable[[], TimeSnapshot],
         reactor: Any,
         responder: Responder | None = None,
+        sock: KernelSocket | None = None,
     ) -> None:
         self.host = host
         self.port = port
@@ -65,11 +68,14 @@ class NTPServer(Service, DatagramProtocol):
         self._asking: bytes | None = None  # the reply whose departure its client will ask for
         self._batches = BatchAnswers(clock, time, self.responder)
         self._reactor = reactor
+        self._socket = sock
 
     def startService(self) -> None:
         """Open the socket."""
         reactor = self._reactor
-        if IReactorTimestampedUDP.providedBy(reactor) or IReactorFDSet.providedBy(reactor):
+        if self._socket is not None:
+            transport = timestamped_udp(reactor).adopt_udp(self._socket, self)
+        elif IReactorTimestampedUDP.providedBy(reactor) or IReactorFDSet.providedBy(reactor):
             transport = timestamped_udp(reactor).listen_udp(self.host, self.port, self)
         else:
             transport = reactor.listenUDP(self.port, self, interface=self.host)
@@ -82,6 +88,26 @@ class NTPServer(Service, DatagramProtocol):
         if self.transport is not None:
             return self.transport.stopListening()
         return None
+
+    def counters(self) -> dict[str, int]:
+        """Give what it did since its start, by the names of ``protocol.server.ServerCounters``."""
+        counters = self.responder.counters
+        return {name: getattr(counters, name) for name in counters.__slots__}
+
+    def clients(self, number: int) -> list[ClientSnapshot]:
+        """Give the clients that ask most, the first first."""
+        return [
+            ClientSnapshot(
+                address=str(ip_address(address)),
+                packets=client.packets,
+                error=client.error,
+                last_seen=client.last_seen,
+                version=client.version,
+                interleaved=client.interleaved,
+                nts=client.nts,
+            )
+            for address, client in self.responder.clients.top(number)
+        ]
 
     def datagram_received(self, data: bytes, address: tuple[str, int], stamp: Timestamp) -> None:
         """Answer a request."""

@@ -18,7 +18,7 @@ NEW_YEAR = Timestamp(1_798_761_600 * NANOSECONDS)  # 2027-01-01 00:00 UTC
 def test_foreign_step_is_undone_exactly_and_verified() -> None:
     """Somebody steps the clock by half a second: it is undone to the nanosecond, and four quick polls follow."""
     world = World(limits=PollLimits(6, 6))
-    world.ask_all(6)
+    world.ask_all(20)  # until the polls are approached
     before = world.clock.error
     world.clock.meddle(500_000_000)
     world.pass_time(8.0)

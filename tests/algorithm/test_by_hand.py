@@ -84,7 +84,7 @@ def test_after_a_panic() -> None:
 def test_quick_polls() -> None:
     """A source is asked a few times quickly, then at its own pace again."""
     world = World(limits=PollLimits(6, 6))
-    world.ask_all(8)
+    world.ask_all(20)  # until the polls are approached
     before = world.controller.next_poll(SourceId(0))
     world.controller.verify(SourceId(0))
     quick = [world.controller.next_poll(SourceId(0)) for _ in range(7)]

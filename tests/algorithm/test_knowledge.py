@@ -19,5 +19,5 @@ def test_unknown_clock_may_be_anywhere() -> None:
     assert knowledge.at(now) is None
     assert MAXIMUM_DISPERSION == knowledge.distance(now)
     assert MAXIMUM_DISPERSION == knowledge.bound(now)
-    assert 0 == knowledge.unconfirmed(now)
+    assert "" == knowledge.silence(now, synchronized=False)
     assert not knowledge.snapshot(now, synchronized=True).synchronized

@@ -36,6 +36,34 @@ def test_burst_gives_up_after_eight_requests() -> None:
     assert [2.0] * 8 + [64.0] * 2 == [poll.polled(NOW) for _ in range(10)]
 
 
+def test_interval_is_approached_after_the_burst() -> None:
+    """The gaps after the burst grow by a half power of two each: the first long one needs a known frequency."""
+    poll = _after_burst(PollLimits(5, 10))
+    poll.adapt((1e-6, 0.0, 1e-8), 0.0, 1.0, used=True)
+    paces = []
+    intervals = []
+    for _ in range(9):
+        intervals.append(poll.polled(NOW))
+        paces.append(poll.pace)
+        poll.answered()
+
+    assert pytest.approx([2.0 ** (1 + k / 2) for k in range(1, 9)] + [32.0]) == intervals
+    assert intervals == pytest.approx(paces)
+    assert 32.0 == poll.interval
+
+
+def test_approach_ends_when_the_frequency_is_known() -> None:
+    """As soon as a whole interval would not make the clock much less certain, as after a warm start, it is taken."""
+    poll = _after_burst(PollLimits(6, 10))
+    drifting, known = (1e-8, 0.0, 1e-8), (1e-8, 0.0, 1e-12)
+    poll.adapt(drifting, 0.0, 1.0, used=True)
+    short = poll.pace
+    poll.adapt(known, 0.0, 1.0, used=True)
+
+    assert 2.0 == short
+    assert [64.0, 64.0] == [poll.pace, poll.polled(NOW)]
+
+
 def test_burst_is_no_slower_than_the_polls() -> None:
     """A source that is polled four times a second is not asked more slowly at the start."""
     poll = PollSchedule(PollLimits(-2, 4))
@@ -87,6 +115,7 @@ def test_source_that_is_not_used_is_in_no_hurry() -> None:
 def test_verification_asks_quickly_again() -> None:
     """After an accident there are four quick replies, at most six requests."""
     poll = _after_burst(PollLimits(6, 6))
+    _adapt(poll, 0.1, 1)
     poll.verify()
 
     assert [2.0] * 6 + [64.0] == [poll.polled(NOW) for _ in range(7)]

@@ -1,20 +1,38 @@
-"""The algorithm is the prototype's: filter by filter to rounding, and as a whole in every scenario of the goals."""
+"""
+The algorithm is the prototype's: filter by filter to rounding, and as a whole in every scenario.
+
+The prototype is the one with what was learnt since (``widened``), and whether that is better than what was found is
+tested beside it.  In the same world both send the same packets at the same times; what differs are nanoseconds, to
+which the controller's clock rounds.
+"""
 
 from __future__ import annotations
 
+from math import log, sqrt
 from random import Random
-from statistics import median
+from statistics import fmean, geometric_mean, stdev
 
 import pytest
 
-from bench.prototype.filter import NtpFilter, PulseFilter
+from bench.prototype.filter import PulseFilter
 from bench.scenarios import SCENARIOS
-from bench.simulate import simulate_controller, simulate_prototype
+from bench.simulate import Result, simulate_controller, simulate_prototype
 from ntptwist.algorithm.config import PollLimits
 from ntptwist.algorithm.filter import Outcome, TwoWayFilter
 from ntptwist.algorithm.pulse import OneWayFilter
+from tests.algorithm.widened import WidenedFilter, WidenedPrototype
 
 RELATIVE = 1e-9
+ROUNDING = {"p": (2e-2, 5e-2), "p3": (2e-2, 5e-2), "s": (2e-2, 2e-2)}
+OTHERS = (6e-4, 2e-3)
+"""
+By how much, relatively, RMS errors of two runs may differ, in offset and in frequency.
+
+A nanosecond is more in the microsecond of a pulse than in the jitter of a network.  In s the two look at the clock at
+different moments, so one undoes the foreign step some seconds before the other.
+"""
+ASKING = {"r1", "r2", "r3", "r4", "r5", "t3", "t4", "h", "gd", "m5"}
+"""Where at long intervals a delay may look like a longer route: the controller asks at once, the prototype waits."""
 
 
 @pytest.mark.parametrize(
@@ -33,7 +51,7 @@ def test_filter_of_a_server_equals_the_prototype(
 ) -> None:
     """Over two thousand exchanges with steps, slews, congestion and changes of route both beliefs are one."""
     random = Random(7)
-    old, new = NtpFilter(), None
+    old, new = WidenedFilter(), None
     time = integral = offset = 0.0
     frequency, correction = 2e-5, 0.0
     for k in range(2000):
@@ -86,28 +104,34 @@ def test_filter_of_pulses_equals_the_prototype(sigma: float, spikes: bool) -> No
         assert new.offset_variance == pytest.approx(old.R, rel=RELATIVE)
 
 
+def assert_alike(name: str, expected: Result, result: Result) -> None:
+    """Require that both sent the same packets, and that their errors are the same but for rounding."""
+    offset, frequency = ROUNDING.get(name, OTHERS)
+
+    assert result.rms == pytest.approx(expected.rms, rel=offset)
+    assert result.frequency == pytest.approx(expected.frequency, rel=frequency)
+    assert (expected.packets, expected.steps, expected.below) == (result.packets, result.steps, result.below)
+
+
+@pytest.mark.parametrize("limits", [PollLimits(6, 6), PollLimits(4, 4), PollLimits(1, 1), PollLimits(6, 10)], ids=str)
 @pytest.mark.parametrize("name", ["a", "b", "c", "c4", "e", "g", "l", "s", "p"])
-def test_whole_algorithm_keeps_time_as_the_prototype_does(name: str) -> None:
-    """In every scenario of the goals, shortened, the RMS error is within 5 % of the prototype's at equal packets."""
-    limits = PollLimits(6, 6)
-    limit, settle = {"p": (2500, 500), "s": (25000, 20500)}.get(name, (12000, 3000))
-    expected = simulate_prototype(name, limits, 1, limit, settle)
-    result = simulate_controller(name, limits, 1, limit, settle)
+def test_whole_algorithm_is_the_prototype(name: str, limits: PollLimits) -> None:
+    """In every scenario of the goals, shortened, the same packets are sent, and every figure is the prototype's."""
+    begin = 20000 if name == "s" else 0
+    settle, limit = {1: (300, 1500), 4: (1000, 4000), 6: (3000, 12000), 10: (5000, 20000)}[limits.maximum]
+    run = name, limits, 2, begin + limit, begin + settle
 
-    assert result.rms == pytest.approx(expected.rms, rel=0.05)
-    assert result.frequency == pytest.approx(expected.frequency, rel=0.05)
-    assert expected.packets == result.packets
+    assert_alike(name, simulate_prototype(*run, kind=WidenedPrototype), simulate_controller(*run))
 
 
-@pytest.mark.parametrize("name", ["a", "e", "g"])
-def test_adaptive_polls_are_as_good_and_as_rare(name: str) -> None:
-    """With polls of 64 to 1024 s the errors are like the prototype's, and so are the packets."""
-    limits = PollLimits(6, 10)
-    expected = simulate_prototype(name, limits, 2, 20000, 5000)
-    result = simulate_controller(name, limits, 2, 20000, 5000)
+@pytest.mark.parametrize("name", ["c", "c4"])
+def test_finer_noise_is_worth_it(name: str) -> None:
+    """Where the offset is known to a fiftieth of the jitter the clock is better by a tenth than the prototype's."""
+    polls, runs = PollLimits(4, 4), [(seed, 12000, 3000) for seed in (1, 2, 3)]
+    expected = geometric_mean(simulate_prototype(name, polls, *run).rms for run in runs)
+    result = geometric_mean(simulate_controller(name, polls, *run).rms for run in runs)
 
-    assert result.rms == pytest.approx(expected.rms, rel=0.1)
-    assert result.packets == pytest.approx(expected.packets, rel=0.1)
+    assert result < 0.9 * expected
 
 
 def test_clock_is_right_from_the_first_second() -> None:
@@ -117,7 +141,7 @@ def test_clock_is_right_from_the_first_second() -> None:
 
 def test_foreign_step_is_undone_within_eight_seconds() -> None:
     """In scenario s the clock is right again in the time between two looks at it."""
-    recovered = simulate_controller("s", PollLimits(6, 10), 1, 21000, 500).recovered
+    recovered = simulate_controller("s", PollLimits(6, 10), 1, 22000, 500).recovered
 
     assert recovered is not None
     assert recovered <= 8
@@ -132,26 +156,37 @@ def test_same_seed_gives_the_same_bytes() -> None:
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("name", sorted(SCENARIOS))
 @pytest.mark.parametrize("limits", [PollLimits(6, 6), PollLimits(4, 4)], ids=str)
-def test_long_runs_keep_time_as_the_prototype_does(name: str, limits: PollLimits) -> None:
-    """In every scenario, at full length and at every fixed interval, the RMS error is within 5 % of the prototype's."""
-    expected, result = simulate_prototype(name, limits), simulate_controller(name, limits)
-
-    assert result.rms == pytest.approx(expected.rms, rel=0.05)
+@pytest.mark.parametrize("name", sorted(SCENARIOS))
+def test_long_runs_are_the_prototypes(name: str, limits: PollLimits) -> None:
+    """So it is in every scenario, at full length and at every fixed interval."""
+    assert_alike(name, simulate_prototype(name, limits, kind=WidenedPrototype), simulate_controller(name, limits))
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("name", sorted(SCENARIOS))
-def test_long_runs_at_adaptive_polls_are_no_worse_than_the_prototypes(name: str) -> None:
-    """
-    At adaptive polls the median of five seeds is no worse than the prototype's and 15 %.
+@pytest.mark.parametrize("name", sorted({*SCENARIOS} - ASKING))
+def test_long_runs_at_adaptive_polls_are_the_prototypes(name: str) -> None:
+    """So it is at adaptive polls, where no path seems to change."""
+    limits = PollLimits(6, 10)
 
-    One poll more or less gives all later packets other delays, so single runs can't be compared.  Where routes change
-    it is better: the prototype sees that too late.
-    """
-    limits, seeds = PollLimits(6, 10), range(1, 6)
-    expected = median(simulate_prototype(name, limits, seed).rms for seed in seeds)
-    result = median(simulate_controller(name, limits, seed).rms for seed in seeds)
+    assert_alike(name, simulate_prototype(name, limits, kind=WidenedPrototype), simulate_controller(name, limits))
 
-    assert result < 1.15 * expected
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("limits", [PollLimits(6, 6), PollLimits(6, 10)], ids=str)
+@pytest.mark.parametrize("name", ["a", "b", "c", "c4", "e", "g", "h", "l", "n1", "n2", "p", "s"])
+def test_nothing_is_worse_than_it_was_found(name: str, limits: PollLimits) -> None:
+    """
+    Twenty seeds are as good as those of the prototype as it was found: by no more than 5 % worse beyond doubt.
+
+    The packets of the approach give all later ones other delays.  At adaptive polls the ratio of two runs is then
+    anything from a half to two, and the mean of twenty is uncertain by 5 to 7 %.
+    """
+    ratios = [
+        log(simulate_controller(name, limits, seed).rms / simulate_prototype(name, limits, seed).rms)
+        for seed in range(1, 21)
+    ]
+    mean, doubt = fmean(ratios), stdev(ratios) / sqrt(len(ratios))
+
+    assert mean < log(1.15)
+    assert mean - 2.0 * doubt < log(1.05)

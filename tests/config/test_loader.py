@@ -282,8 +282,8 @@ def test_single_problems(text: str, problem: str) -> None:
             ":1: clock: clock, interface, timestamp-mode have no effect: hardware clocks are not built yet",
         ),
         (
-            "[observability]\nobservation-path = '/run/x'\nansi-colors = true",
-            ":1: observability: ansi-colors, observation-path have no effect: not built yet",
+            "[observability]\nlog-path = '/run/x'\nansi-colors = true",
+            ":1: observability: log-path, ansi-colors have no effect: not built yet",
         ),
     ],
 )

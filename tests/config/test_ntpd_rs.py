@@ -111,7 +111,6 @@ def test_a_client() -> None:
     assert config.policy.single_step_panic_threshold == PanicThreshold(1800.0, 1800.0)
     assert config.policy.startup_step_panic_threshold == PanicThreshold(math.inf, 86400.0)
     assert config.warnings == (
-        "ntp.toml:4: observability.observation-path: has no effect: not built yet",
         "ntp.toml:13: source[2].ntp-version: has no effect: NTPv5 is not built yet, version 4 is used",
         f"ntp.toml:19: source[3].initial-poll-interval: {PACE}",
         f"ntp.toml:23: source-defaults.initial-poll-interval: {PACE}",
@@ -120,12 +119,13 @@ def test_a_client() -> None:
 
 
 def test_the_packaged_default() -> None:
-    """What ntpd-rs' packages install runs here as it stands, with one warning."""
+    """What ntpd-rs' packages install runs here as it stands, its observation socket included."""
     config = loads(PACKAGED, find_driver, "ntp.toml")
 
     assert [source.mode for source in config.sources] == ["pool"]
     assert config.policy.voting_sources == 4
-    assert config.warnings == ("ntp.toml:2: observability.observation-path: has no effect: not built yet",)
+    assert config.observability.observation_path == "/var/run/ntpd-rs/observe"
+    assert config.warnings == ()
 
 
 def test_what_is_not_built_yet() -> None:

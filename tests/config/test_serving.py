@@ -197,7 +197,6 @@ def test_problems_of_addresses(text: str, problem: str) -> None:
             "rate-limiting-cache-size = 9\nrate-limiting-burst = 2",
             ":5: server[1].rate-limiting-burst: has no effect: rate-limiting-cache-size or -cutoff-ms is not set",
         ),
-        ("workers = 2", ":4: server[1].workers: has no effect: more than one is not built yet"),
     ],
 )
 def test_warnings(line: str, warning: str) -> None:

@@ -126,3 +126,19 @@ def test_maps_this_machines_stamps() -> None:
 
     assert before - 1_000 <= clock.from_kernel(stamp) <= after + 1_000
     assert abs(clock.offset() + 3.0) < 0.01
+
+
+def test_another_process_reads_the_same_clock() -> None:
+    """A clock that follows shows the same at every moment, whatever was done to the one it follows."""
+    system = MemorySystem()
+    clock, other = VirtualClock(system, offset_s=0.25, frequency_ppm=40.0), VirtualClock(system)
+    system.advance(NANOSECONDS)
+    clock.set_frequency(-33.3)
+    system.advance(7 * NANOSECONDS + 11)
+    clock.step(-12_345)
+    other.follow(clock.state())
+    system.advance(1000 * NANOSECONDS + 1)
+    stamp = Timestamp(system.realtime())
+
+    assert (clock.read(), clock.from_kernel(stamp)) == (other.read(), other.from_kernel(stamp))
+    assert clock.frequency() == other.frequency()

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ntptwist.errors import DeviceError
-from ntptwist.kernel.unixsocket import Access, FeedSocket, open_feed, passed_sockets
+from ntptwist.kernel.unixsocket import Access, FeedSocket, open_answers, open_feed, passed_sockets
 
 ALONE: dict[str, str] = {}
 """The environment of a process that systemd did not start."""
@@ -59,7 +59,7 @@ def test_datagrams_come_in(resources: ExitStack, path: Path) -> None:
     send(path, b"one")
     send(path, b"x" * 300)
 
-    assert [b"one", b"x" * 256, None] == [feed.receive(256) for _ in range(3)]
+    assert [(b"one", None), (b"x" * 256, None), None] == [feed.receive_from(256) for _ in range(3)]
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
@@ -131,7 +131,7 @@ def test_a_dead_socket_is_replaced(resources: ExitStack, path: Path) -> None:
     feed = opened(resources, path)
     send(path, b"alive")
 
-    assert b"alive" == feed.receive(256)
+    assert (b"alive", None) == feed.receive_from(256)
 
 
 def test_a_live_socket_is_left_alone(resources: ExitStack, path: Path) -> None:
@@ -141,7 +141,7 @@ def test_a_live_socket_is_left_alone(resources: ExitStack, path: Path) -> None:
         open_feed(str(path), Access(), ALONE)
     send(path, b"for the other")
 
-    assert b"for the other" == other.receive(256)
+    assert (b"for the other", None) == other.receive_from(256)
 
 
 def test_a_live_stream_socket_is_left_alone(path: Path) -> None:
@@ -247,10 +247,10 @@ PASSED = """if True:
     from ntptwist.kernel.unixsocket import Access, open_feed, passed_sockets
     print(passed_sockets(os.environ).get(sys.argv[1]))
     feed = open_feed(sys.argv[1], Access())
-    print(feed.receive(256), feed.outlives)
+    print(feed.receive_from(256), feed.outlives)
     feed.close()
     again = open_feed(sys.argv[1], Access())
-    print(again.receive(256))
+    print(again.receive_from(256))
 """
 
 
@@ -265,7 +265,7 @@ def test_systemd_hands_over_a_socket(path: Path) -> None:
         send(path, b"still")
         said = pass_on([other, held], path)
 
-    assert ["4", "b'waiting' True", "b'still'"] == said.splitlines()
+    assert ["4", "(b'waiting', None) True", "(b'still', None)"] == said.splitlines()
     assert path.exists()
 
 
@@ -309,7 +309,7 @@ STORED = """if True:
     print(feed.outlives)
     feed.close()
     again = open_feed(sys.argv[1], Access())
-    print(again.outlives, again.receive(256))
+    print(again.outlives, again.receive_from(256))
 """
 
 
@@ -336,3 +336,27 @@ def test_a_store_that_does_not_answer(resources: ExitStack, path: Path) -> None:
     resources.callback(feed.close)
 
     assert not feed.outlives
+
+
+def test_what_is_asked_is_answered(resources: ExitStack, path: Path) -> None:
+    """A socket that answers knows the path of whoever asked; systemd is not offered it, and its path goes with it."""
+    answering = open_answers(str(path), Access(0o666))
+    resources.callback(answering.close)
+    asking = resources.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+    asking.bind(str(path.with_name("asking")))
+    asking.sendto(b"who?", str(path))
+    asked = answering.receive_from(256)
+    answering.send_to(b"me", str(path.with_name("asking")))
+
+    assert asked == (b"who?", str(path.with_name("asking")))
+    assert asking.recv(256) == b"me"
+    assert mode_of(path) == 0o666
+    answering.close()
+    assert not path.exists()
+
+
+def test_an_answering_socket_replaces_no_file(path: Path) -> None:
+    """What is no socket of ours is left alone."""
+    path.write_text("")
+    with pytest.raises(DeviceError, match="there is a file"):
+        open_answers(str(path), Access())

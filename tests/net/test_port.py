@@ -22,7 +22,8 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from ntptwist.interfaces import IReactorTimestampedUDP
-from ntptwist.net.port import TimestampedUDP, timestamped_udp
+from ntptwist.kernel.timestamping import KernelSocket
+from ntptwist.net.port import TimestampedUDP, shared_sockets, timestamped_udp
 from ntptwist.net.transport import UDPTransport
 from ntptwist.timestamp import Timestamp
 from tests.kernel.stamping import kernel_stamps
@@ -369,3 +370,60 @@ def test_virtual_reactor_brings_its_own() -> None:
 def test_it_provides_its_interface(udp: TimestampedUDP) -> None:
     """The names and signatures are the interface's."""
     assert verifyObject(IReactorTimestampedUDP, udp)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "::", "0.0.0.0"])
+def test_sockets_that_share_an_address(host: str) -> None:
+    """All have the same port, what comes in is shared out among them, and nobody else gets a share."""
+    sockets = shared_sockets(host, 0, 3)
+    port = sockets[0].getsockname()[1]
+    target = "::1" if ":" in host else "127.0.0.1"
+    ports = {sock.getsockname()[1] for sock in sockets}
+    asking = [socket.socket(sockets[0].family, socket.SOCK_DGRAM) for _ in range(64)]
+    for each in asking:
+        each.sendto(b"hello", (target, port))
+    got = [0, 0, 0]
+    for index, sock in enumerate(sockets):
+        while True:
+            try:
+                sock.recv(100)
+            except BlockingIOError:
+                break
+            got[index] += 1
+    with pytest.raises(OSError, match="Address already in use"):
+        shared_sockets(host, port, 2)
+    for each in (*sockets, *asking):
+        each.close()
+
+    assert ports == {port}
+    assert sum(got) == 64
+    assert min(got) > 0
+
+
+def test_a_shared_address_that_can_not_be_had() -> None:
+    """Nothing is left open where one of the sockets can't be bound."""
+    with pytest.raises(OSError, match="Cannot assign"):
+        shared_sockets("203.0.113.77", 0, 2)
+
+
+def test_a_socket_is_taken_over(udp: CountingUDP, reactor: Any, turn: Turn) -> None:
+    """What came in before is delivered with the stamp of its arrival, and is answered on the same socket."""
+    with kernel_stamps():
+        (kept,) = shared_sockets("127.0.0.1", 0, 1)
+        asking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        asking.sendto(b"early", kept.getsockname())
+        arrived = time.time_ns()
+        recorder = Recorder()
+        transport = udp.adopt_udp(KernelSocket(fileno=os.dup(kept.fileno())), recorder)
+        turn(reactor, lambda: recorder.received)
+        (received,) = recorder.received
+        transport.write(b"late", ("127.0.0.1", asking.getsockname()[1]))
+        answer, source = asking.recvfrom(100)
+        transport.stopListening()
+        address = kept.getsockname()
+        kept.close()
+        asking.close()
+
+    assert received[0] == b"early"
+    assert (answer, source) == (b"late", address)
+    assert received[2] <= arrived

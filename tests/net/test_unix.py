@@ -12,7 +12,7 @@ from twisted.internet.protocol import DatagramProtocol
 
 from ntptwist.errors import DeviceError
 from ntptwist.kernel.unixsocket import Access
-from ntptwist.net.unix import listen_feed
+from ntptwist.net.unix import listen_answers, listen_feed
 from ntptwist.sim.world import World
 from tests.conftest import Failures
 
@@ -124,3 +124,38 @@ def test_a_virtual_reactor_has_its_own() -> None:
 
     assert [b"sample"] == protocol.received
     assert not Path("/run/gps.sock").exists()
+
+
+class Echo(Recorder):
+    """Sends back what comes in."""
+
+    def datagramReceived(self, datagram: bytes, addr: object) -> None:
+        """Send it back."""
+        super().datagramReceived(datagram, addr)
+        self.transport.write(datagram, addr)
+
+
+async def test_questions_are_answered(tmp_path: Path) -> None:
+    """Whoever asks from a path of its own is answered there; an answer that nobody takes is dropped."""
+    path, here = tmp_path / "answers.sock", tmp_path / "here"
+    protocol = Echo()
+    port = listen_answers(reactor, str(path), Access(), protocol, 4)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as asking:
+        asking.bind(str(here))
+        asking.sendto(b"who?!", str(path))
+        await turn()
+        answer = asking.recv(16)
+        asking.sendto(b"gone", str(path))
+        here.unlink()
+        await turn()
+    port.stopListening()
+
+    assert answer == b"who?"
+    assert protocol.received == [b"who?", b"gone"]
+
+
+async def test_a_path_that_can_not_answer(tmp_path: Path) -> None:
+    """Where there can be no socket the reason is raised."""
+    (tmp_path / "answers.sock").mkdir()
+    with pytest.raises(DeviceError, match="there is a directory"):
+        listen_answers(reactor, str(tmp_path / "answers.sock"), Access(), Recorder(), 16)

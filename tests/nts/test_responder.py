@@ -174,3 +174,12 @@ def test_fields_that_make_no_sense() -> None:
     request = pair.request()
     for length in (0, 15, 17, 1000):
         assert pair.server.read(request[:50] + length.to_bytes(2, "big") + request[52:]) is None
+
+
+def test_the_keys_are_there_for_others() -> None:
+    """Processes that answer in a server's place get the keys that are in use now."""
+    pair = Pair()
+    before = pair.server.masters
+    pair.keyset.use(pair.keyset.masters.rotated(5, 1, Random(1).randbytes))
+
+    assert before != pair.server.masters == pair.keyset.masters

@@ -7,6 +7,7 @@ import socket
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,9 +18,12 @@ from twisted.internet.endpoints import UNIXClientEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol
 
 from ntptwist.net.requests import LONGEST_REQUEST
+from ntptwist.observe.history import History
+from ntptwist.observe.metrics import Meter
 from ntptwist.observe.observer import Observer
 from ntptwist.snapshot import ServerSnapshot, SystemSnapshot, TimeSnapshot
-from ntptwist.timestamp import Monotonic, Timestamp
+from ntptwist.timestamp import ClockReading, Monotonic, Timestamp
+from tests.observe.rows import START, source, system
 
 
 class StubSystem:
@@ -152,3 +156,56 @@ async def test_an_unusable_directory_is_said(tmp_path: Path, directory: str) -> 
     await maybeDeferred(service.stopService)
 
     assert not listening
+
+
+@pytest_twisted.async_yield_fixture  # type: ignore[untyped-decorator]  # pytest-twisted has no types
+async def sampled(tmp_path: Path) -> AsyncIterator[Observer]:
+    """A running observer that has a history and metrics."""
+    history = History()
+    history.sample(system(source(3)))
+    stub: Any = SimpleNamespace(
+        snapshot=lambda: system(source(3), seconds=1),
+        clock=SimpleNamespace(read=lambda: ClockReading(Timestamp(START), Monotonic(0))),
+    )
+    service = Observer(str(tmp_path), stub, reactor, history=history, meter=Meter(stub))
+    service.startService()
+    yield service
+    await service.stopService()
+
+
+async def test_history(sampled: Observer) -> None:
+    """``history`` tells the samples of the clock, and of the one source that is asked for."""
+    clock, one, none = await ask(
+        sampled,
+        b'{"command": "history"}\n',
+        b'{"command": "history", "source": 3}\n',
+        b'{"command": "history", "after": 0}\n',
+    )
+
+    assert clock["data"]["clock"]["frequency"] == [-3.5]
+    assert "source" not in clock["data"]
+    assert (one["data"]["source"]["id"], one["data"]["source"]["at"]) == (3, [0])
+    assert none["data"]["times"] == []
+
+
+async def test_history_of_nonsense(sampled: Observer) -> None:
+    """A source is named by its number, and a tick is a number."""
+    answers = await ask(
+        sampled,
+        b'{"command": "history", "source": "ntp1"}\n',
+        b'{"command": "history", "after": null}\n',
+        b'{"command": "history", "source": 9}\n',
+    )
+
+    assert [answer["error"] for answer in answers] == [
+        "source and after are whole numbers",
+        "source and after are whole numbers",
+        "nothing is kept of a source 9",
+    ]
+
+
+async def test_metrics(sampled: Observer) -> None:
+    """``metrics`` gives the text for Prometheus."""
+    (answer,) = await ask(sampled, b'{"command": "metrics"}\n')
+
+    assert "ntptwist_synchronized 1\n" in answer["data"]

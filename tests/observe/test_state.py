@@ -25,7 +25,7 @@ ROW = SourceSnapshot(
     SourceId(1),
     SourceObservation("ntp.example", "192.0.2.1:123", "server", reach=0b111, poll=6, sent=3, received=3),
     SourceEstimate(
-        True, "used", 1e-6, 2e-6, 3e-4, stratum=1, reference_id=ReferenceId.of_text("GPS"), leap=Leap.NONE,
+        True, "used", "used", 1e-6, 2e-6, 3e-4, stratum=1, reference_id=ReferenceId.of_text("GPS"), leap=Leap.NONE,
         last_measurement=Monotonic(10**9),
     ),
 )  # fmt: skip

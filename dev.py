@@ -119,6 +119,7 @@ def docs() -> None:
     """Build the manual; a warning is an error."""
     with part("docs"):
         say(BIN / "sphinx-build", "-q", "-W", "-b", "html", "docs", "build/docs")
+        say(BIN / "sphinx-build", "-q", "-W", "-b", "man", "docs", "build/man")
 
 
 def wheel() -> None:

@@ -28,6 +28,7 @@ from ntptwist.control.report import Report
 from ntptwist.errors import ConfigError, NTPTwistError, RequestError
 from ntptwist.interfaces import IControl, IPoolSpawner
 from ntptwist.log import Logger
+from ntptwist.net.notify import Notifier
 from ntptwist.parts import Parts
 from ntptwist.spawners.service import SpawnerService
 from ntptwist.system import System
@@ -46,21 +47,31 @@ class Control:
     Carries out what operators want of ``parts``.
 
     ``read`` reads the configuration anew; None when it came from no file.  ``read_source`` reads a ``[[source]]``.
+    ``notifier`` tells a service manager of reloads.
     """
 
     log = Logger()
 
-    def __init__(self, parts: Parts, system: System, reactor: Any, read: Read | None, read_source: ReadSource) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        system: System,
+        reactor: Any,
+        read: Read | None,
+        read_source: ReadSource,
+        notifier: Notifier | None = None,
+    ) -> None:
         self._parts = parts
         self._system = system
         self._reactor = reactor
         self._read = read
         self._read_source = read_source
+        self._notifier = notifier
         self._lock = DeferredLock()
 
     def reload(self) -> Deferred[Report]:
         """Make the daemon what the files say now."""
-        return self._in_turn(self._reload)
+        return self._in_turn(self._announced_reload)
 
     def add(self, values: dict[str, Any]) -> Deferred[Report]:
         """Add the source of a ``[[source]]`` table."""
@@ -97,6 +108,16 @@ class Control:
         answer: Deferred[Report] = Deferred()  # cancelling it must not stop the work half-way
         self._lock.run(lambda: Deferred.fromCoroutine(acted())).chainDeferred(answer)
         return answer
+
+    async def _announced_reload(self) -> Report:
+        """Reload, and tell the service manager when that begins and ends."""
+        if self._notifier is None:
+            return await self._reload()
+        self._notifier.reloading()
+        try:
+            return await self._reload()
+        finally:
+            self._notifier.reloaded()
 
     async def _reload(self) -> Report:
         if self._read is None:

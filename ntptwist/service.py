@@ -5,42 +5,48 @@ The composition root: the only module that knows everybody.
 virtual world::
 
     Daemon > RecordFile
+           > Statistics
            > Observer | Sampler | Latency | WebServer
            > ChronycServer | ObservationServer
            > ControlServer
+           > Console
            > ClockState
            > LeapSecondsFile
            > System > SpawnerService > sources
            > KeyServing > KeyRotation | KeyFollower
                         > KeyServerService
            > ServerService
+           > Notifier
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache, partial
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import MultiService
 
+import ntptwist
 from ntptwist.algorithm.controller import Controller
 from ntptwist.config.loader import load, read_source
-from ntptwist.config.model import ClockSettings, Config
+from ntptwist.config.model import ClockSettings, Config, StatisticsSettings
 from ntptwist.control.server import ControlServer
 from ntptwist.errors import ClockError, DeviceError
-from ntptwist.identifiers import ReferenceId
+from ntptwist.identifiers import ReferenceId, SourceId
 from ntptwist.interfaces import IClock, IClockController, IControl, ISourceDriver
 from ntptwist.kernel.addresses import local_addresses
 from ntptwist.kernel.clock import KernelClock, ObservingClock, VirtualClock, explain
 from ntptwist.kernel.timex import RealSystem
 from ntptwist.leapseconds import LeapSecondsFile
 from ntptwist.log import Logger
+from ntptwist.net.notify import Notifier
 from ntptwist.observe.answers import make_answers
 from ntptwist.observe.record import RecordFile, RecordingController
+from ntptwist.observe.words import amount, slow_or_fast
 from ntptwist.observing import make_observers
 from ntptwist.parts import Parts
 from ntptwist.registry import find_driver
@@ -51,6 +57,7 @@ from ntptwist.system import System
 
 if TYPE_CHECKING:
     from ntptwist.keyserving import KeyServing
+    from ntptwist.manhole import Console
 
 EX_SOFTWARE = 70
 """sysexits(3): the clock can't be steered, or must not be."""
@@ -105,6 +112,14 @@ class Daemon(MultiService):
         self.log.info("the configuration is read anew")
         self.control.reload().addErrback(lambda failure: self.log.failure("the reload failed", failure))
 
+    def summary(self) -> str:
+        """Say how the clock is, for the service manager."""
+        assert self.system is not None  # noqa: S101 - make_service has built it
+        status = self.system.controller.status()
+        if not status.synchronized:
+            return status.state
+        return f"clock {slow_or_fast(status.offset)}, certain to within {amount(status.error_bound)}: {status.state}"
+
     def fail(self, reason: str) -> None:
         """End the daemon: the clock is not safe in its hands.  The first reason counts."""
         if self.exit_status:
@@ -136,14 +151,15 @@ def make_service(
     own_addresses: Callable[[], Iterable[IPv4Address | IPv6Address]] = local_addresses,
     find_driver: Callable[[str], ISourceDriver] = find_driver,
     read: Callable[[], Config] | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> Daemon:
     """
     Build the daemon.
 
     ``clock`` replaces the one that the configuration asks for, ``own_addresses`` tells another host's than this one's,
     and ``find_driver`` may know other drivers.  ``read`` gives the configuration of a reload, which is that of the same
-    file otherwise.  Nothing is opened and no clock is touched before the service is started.  Raises DriverError for a
-    mode that no driver knows.
+    file otherwise.  ``environment`` is that of a process which a service manager may have started.  Nothing is opened
+    and no clock is touched before the service is started.  Raises DriverError for a mode that no driver knows.
     """
     clock = clock or make_clock(config.clock)
     daemon = Daemon(reactor, clock, steers=bool(config.sources))
@@ -154,6 +170,7 @@ def make_service(
         file = RecordFile(config.observability.record)
         file.setServiceParent(daemon)  # the first, so the last to be stopped
         controller = RecordingController(config.policy, clock, file)
+    controller = _watched(config.statistics, controller, daemon, reactor)
 
     def own_ids() -> frozenset[ReferenceId]:
         return frozenset(map(_reference_id, own_addresses()))
@@ -163,7 +180,8 @@ def make_service(
     parts = Parts(config, daemon, daemon.system, keys, reactor, find_driver, daemon.take_over)
     if read is None and config.path is not None:
         read = partial(load, config.path, find_driver)
-    daemon.control = Control(parts, daemon.system, reactor, read, partial(read_source, find_driver))
+    notifier = Notifier(reactor, daemon.summary, environment) if environment is not None else None
+    daemon.control = Control(parts, daemon.system, reactor, read, partial(read_source, find_driver), notifier)
 
     def observe_servers() -> list[ServerSnapshot]:
         return [server.observe() for server in parts.servers]
@@ -179,6 +197,8 @@ def make_service(
         observer.setServiceParent(daemon)
     if config.control_directory is not None:
         ControlServer(config.control_directory, daemon.control, reactor).setServiceParent(daemon)
+        if config.console:
+            _make_console(config.control_directory, daemon.system, parts, reactor).setServiceParent(daemon)
     for answering in make_answers(config, daemon.system, reactor, observe_servers):
         answering.setServiceParent(daemon)
     if config.state_directory is not None and clock.control != "virtual":
@@ -188,7 +208,40 @@ def make_service(
         leaps.setServiceParent(daemon)
     daemon.system.setServiceParent(daemon)
     parts.adopt()
+    if notifier is not None:
+        notifier.setServiceParent(daemon)  # the last: ready when all others are, and the first to stop
     return daemon
+
+
+def _watched(
+    settings: StatisticsSettings | None, controller: IClockController, daemon: Daemon, reactor: Any
+) -> IClockController:
+    """Let a controller's measurements be written into statistics files, where that is configured."""
+    if settings is None:
+        return controller
+    from ntptwist.observe.statistics import Statistics, WatchedController, names_of
+
+    def names() -> dict[SourceId, str]:
+        assert daemon.system is not None  # noqa: S101 - it is what measures
+        return names_of(daemon.system.snapshot())
+
+    statistics = Statistics(settings.directory, settings.format, names, reactor)
+    statistics.setServiceParent(daemon)
+    return WatchedController(controller, statistics)
+
+
+def _make_console(directory: str, system: System, parts: Parts, reactor: Any) -> Console:
+    """Make the console: the parts of Twisted that it needs are loaded only then."""
+    from ntptwist.manhole import Console
+
+    return Console(
+        directory,
+        system,
+        reactor,
+        ntptwist.__version__,
+        lambda: {"config": parts.config},
+        lambda: [server.observe() for server in parts.servers],
+    )
 
 
 def _make_key_serving(

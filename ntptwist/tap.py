@@ -108,7 +108,7 @@ def build(options: Options, reactor: Any) -> Any:
     set_log_level(config.observability.log_level)
     for warning in config.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    service = make_service(config, reactor, read=partial(load_config, options))
+    service = make_service(config, reactor, read=partial(load_config, options), environment=os.environ)
     HangUp(service.reload, reactor).setServiceParent(service)
     return service
 

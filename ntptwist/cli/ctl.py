@@ -25,6 +25,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "ntptwist.cli.offline": ("check-config", "drivers"),
     "ntptwist.cli.change": ("reload", "add", "remove", "online", "offline", "burst"),
     "ntptwist.cli.sync": ("sync",),
+    "ntptwist.cli.console": ("console",),
     "ntptwist.cli.completion": ("completion",),
 }
 """The commands, in the order of the help, by the module that does them."""

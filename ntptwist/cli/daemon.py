@@ -29,10 +29,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return check_config(options)
 
     from twisted.internet import reactor
-    from twisted.logger import globalLogBeginner, textFileLogObserver
+    from twisted.logger import globalLogBeginner
+
+    from ntptwist.journald import make_observer
 
     service = build(options, reactor)
-    observer = getattr(service, "log_observer", None) or textFileLogObserver(sys.stdout)
+    observer = getattr(service, "log_observer", None) or make_observer()
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
     service.privilegedStartService()
     service.startService()

@@ -32,6 +32,8 @@ from ntptwist.config.model import (
     LogLevel,
     ObservabilitySettings,
     SourceEntry,
+    StatisticsFormat,
+    StatisticsSettings,
     voting_policy,
 )
 from ntptwist.config.serving import read_servers
@@ -191,7 +193,9 @@ def read(root: Table, find_driver: FindDriver, additions: Sequence[Table] = ()) 
         control_directory=root.table("control").path("directory", _DEFAULTS.control_directory),
         state_directory=root.table("state").path("directory", _DEFAULTS.state_directory),
         observability=_observability(root.table("observability")),
+        statistics=_statistics(root.table("statistics")) if "statistics" in root else None,
         leap_seconds_file=root.table("synchronization").path("leap-seconds-file", None),
+        console=root.table("console").boolean("enabled", default=_DEFAULTS.console),
     )
     if "keyset" in root and not servers and not key_servers:
         root.warning("keyset", "has no effect: neither a [[server]] nor an [[nts-ke-server]] is configured")
@@ -348,6 +352,14 @@ def _observability(table: Table) -> ObservabilitySettings:
         mode6=table.boolean("mode6", default.mode6),
         web_listen=read_listener(table, "web-listen", WEB_PORT),
         metrics_exporter_listen=read_listener(table, "metrics-exporter-listen", METRICS_PORT),
+    )
+
+
+def _statistics(table: Table) -> StatisticsSettings:
+    """Read ``[statistics]``."""
+    return StatisticsSettings(
+        directory=table.path("directory"),
+        format=table.choice("format", get_args(StatisticsFormat), StatisticsSettings("").format),
     )
 
 

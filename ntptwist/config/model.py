@@ -19,6 +19,7 @@ from ntptwist.wire.header import VERSIONS
 
 Control = Literal["system", "observe", "virtual"]
 LogLevel = Literal["trace", "debug", "info", "warn", "error"]
+StatisticsFormat = Literal["ntpd", "chrony"]
 PortTaken = Literal["fail", "retry"]
 
 
@@ -69,6 +70,14 @@ class ObservabilitySettings:
     mode6: bool = False
     web_listen: HostPort | None = None
     metrics_exporter_listen: HostPort | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StatisticsSettings:
+    """``[statistics]``: the directory of the statistics files, and whose format they have."""
+
+    directory: str
+    format: StatisticsFormat = "ntpd"
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +169,9 @@ class Config:
     control_directory: str | None = "/run/ntptwist"
     state_directory: str | None = "/var/lib/ntptwist"
     observability: ObservabilitySettings = field(default_factory=ObservabilitySettings)
+    statistics: StatisticsSettings | None = None
     leap_seconds_file: str | None = None
+    console: bool = False
     warnings: tuple[str, ...] = field(default=(), compare=False)
 
     def with_sources(self, sources: Sequence[SourceEntry]) -> Config:

@@ -105,7 +105,7 @@ class Table:
         self._values = values
         self._path = path
         self._findings = findings
-        self._known: set[str] = set()
+        self._known: dict[str, bool] = {}  # and whether its value counts
         self._children: dict[KeyPath, Table] = {}
 
     def __contains__(self, key: str) -> bool:
@@ -201,7 +201,7 @@ class Table:
 
         ``...`` as the default asks for a required key.  After a problem the default or else ``stand_in`` is returned.
         """
-        self._known.add(key)
+        self._known[key] = True
         if key not in self._values:
             if not isinstance(default, EllipsisType):
                 return default
@@ -274,11 +274,12 @@ class Table:
 
     def accept(self, keys: Iterable[str]) -> None:
         """Make keys known ones without reading them."""
-        self._known.update(keys)
+        for key in keys:
+            self._known.setdefault(key, False)
 
     def accept_all(self) -> None:
         """Make every key of the file a known one, where nobody can tell which are right."""
-        self._known.update(self._values)
+        self.accept(self._values)
 
     def without_effect(self, keys: Sequence[str], reason: str) -> None:
         """Accept keys, whatever their values, and say in one warning which of them have no effect and why."""
@@ -300,6 +301,17 @@ class Table:
                 self.problem(key, f"unknown key{value.suggestion(key, sorted(self._known))}")
         for child in self._children.values():
             child.finish()
+
+    def known(self) -> Iterator[tuple[KeyPath, bool]]:
+        """
+        Give every key that was asked for, here and below, and whether its value was looked at or only accepted.
+
+        Tables of an array are one: ``("source", "address")``.
+        """
+        path = tuple(part for part in self._path if isinstance(part, str))
+        yield from (((*path, key), counts) for key, counts in self._known.items())
+        for child in self._children.values():
+            yield from child.known()
 
     def _at(self, key: str | None) -> KeyPath:
         return self._path if key is None else (*self._path, key)

@@ -1,12 +1,33 @@
 """
-Which source people mean.
+Which source people mean, and all that is known of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+from ntptwist.interfaces import ISystem
+from ntptwist.observe.state import entry_data, source_data, status_data
 from ntptwist.snapshot import SourceSnapshot
+
+
+def why_data(system: ISystem, word: str | None) -> dict[str, Any]:
+    """
+    Give what answers ``why``: of the source that a word names or, without one, of the clock.
+
+    ValueError where no source or more than one is meant.
+    """
+    snapshot = system.snapshot()
+    status = status_data(snapshot)
+    if word is None:
+        entries = [entry for entry in system.journal if entry.source is None]
+        return {"status": status, "source": None, "events": [entry_data(entry) for entry in entries]}
+    row = find_source(snapshot.sources, word)
+    entries = [entry for entry in system.journal if row.id is not None and entry.source == row.id]
+    known = {"why": row.estimate.why, "change": row.estimate.change}
+    source = {**source_data(row, snapshot), **known}
+    return {"status": status, "source": source, "events": [entry_data(entry) for entry in entries]}
 
 
 def find_source(rows: Sequence[SourceSnapshot], word: str) -> SourceSnapshot:

@@ -16,10 +16,10 @@ from ntptwist.identifiers import SourceId
 from ntptwist.interfaces import ISystem
 from ntptwist.net.local import LocalServer
 from ntptwist.net.requests import Command, RequestProtocol, Stream
-from ntptwist.observe.find import find_source
+from ntptwist.observe.find import why_data
 from ntptwist.observe.history import History
 from ntptwist.observe.metrics import Meter
-from ntptwist.observe.state import entry_data, source_data, status_data
+from ntptwist.observe.state import entry_data, status_data
 from ntptwist.snapshot import KeyServerSnapshot, ServerSnapshot
 
 SOCKET_NAME = "observe.sock"
@@ -101,16 +101,7 @@ class Observer(LocalServer):
         word = request.get("source")
         if not isinstance(word, str | int | None):
             raise ValueError("'source' is a name, an address or an id")  # noqa: TRY004 - this is told
-        snapshot = self._system.snapshot()
-        status = status_data(snapshot)
-        if word is None:
-            entries = [entry for entry in self._system.journal if entry.source is None]
-            return {"status": status, "source": None, "events": [entry_data(entry) for entry in entries]}
-        row = find_source(snapshot.sources, str(word))
-        entries = [entry for entry in self._system.journal if row.id is not None and entry.source == row.id]
-        events = [entry_data(entry) for entry in entries]
-        known = {"why": row.estimate.why, "change": row.estimate.change}
-        return {"status": status, "source": {**source_data(row, snapshot), **known}, "events": events}
+        return why_data(self._system, None if word is None else str(word))
 
     def _samples(self, request: dict[str, Any]) -> Any:
         """

@@ -40,6 +40,7 @@ async def test_a_slow_client_is_cut_off(start_server: StartServer, authority: Au
     server = start_server(limits=ExchangeLimits(timeout=0.3))
 
     def drip() -> float:
+        """Send an octet now and then."""
         start = time.monotonic()
         with connected(server.port, authority) as tls, suppress(OSError):
             for octet in bytes.fromhex("0001 0f00") + bytes(100):
@@ -56,6 +57,7 @@ async def test_a_client_that_stays_after_its_answer(start_server: StartServer, a
     server = start_server(limits=ExchangeLimits(timeout=0.3))
 
     def stay() -> float:
+        """Wait for the end after the answer."""
         start = time.monotonic()
         with connected(server.port, authority) as tls:
             tls.sendall(REQUEST)
@@ -74,6 +76,7 @@ async def test_too_many_octets(start_server: StartServer, authority: Authority) 
     server = start_server(limits=SLOW)
 
     def flood(*, tls: bool) -> None:
+        """Send more than is read."""
         # A record of NTS-KE that nobody needs, or the header of a handshake record that announces a long message.
         piece = bytes.fromhex("0400 0001 00") if tls else b"\x16\x03\x01\x40\x00\x01\x01\xff\xff"
         opened = connected(server.port, authority) if tls else socket.create_connection((HOST, server.port), 5.0)
@@ -95,6 +98,7 @@ async def test_a_client_that_leaves(start_server: StartServer, authority: Author
     server = start_server(limits=SLOW)
 
     def leave() -> None:
+        """Hang up in the middle."""
         with connected(server.port, authority):
             pass
         with connected(server.port, authority) as tls:
@@ -114,6 +118,7 @@ async def test_a_crowd_of_one_address(start_server: StartServer, authority: Auth
     server = start_server(limits=ExchangeLimits(timeout=5.0, connections=32))
 
     def crowd() -> bytes:
+        """Connect many at once."""
         with connections(server.port, *["127.0.0.9"] * 20):
             return ask(server.port, context(authority, ["ntske/1"]), REQUEST)
 
@@ -129,6 +134,7 @@ async def test_a_crowd_of_many_addresses(start_server: StartServer, authority: A
     server = start_server(limits=ExchangeLimits(timeout=0.5, connections=8))
 
     def crowd() -> bytes:
+        """Connect many at once."""
         with connections(server.port, *[f"127.0.1.{index}" for index in range(1, 21)]) as opened:
             for each in opened:
                 try:
@@ -151,6 +157,7 @@ async def test_ten_thousand_connections(start_server: StartServer, authority: Au
     most = 0
 
     def watch() -> None:
+        """Connect again and again."""
         nonlocal most
         most = max(most, len(reactor.getReaders()) - others)
 

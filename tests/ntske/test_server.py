@@ -97,6 +97,7 @@ async def test_no_tls(start_server: StartServer) -> None:
     server = start_server(limits=SLOW)
 
     def speak() -> bytes:
+        """Send what is no TLS."""
         with socket.create_connection((HOST, server.port), 5.0) as plain:
             plain.sendall(b"GET / HTTP/1.0\r\n\r\n")
             return plain.recv(4096)
@@ -113,6 +114,7 @@ async def test_no_resumption(start_server: StartServer, authority: Authority) ->
     made = context(authority, ["ntske/1"])
 
     def twice() -> list[bool]:
+        """Connect twice with one session."""
         reused = []
         session = None
         for _ in range(2):

@@ -136,7 +136,7 @@ async def test_the_functions_print(console: Console) -> None:
     assert "server   ntp1.example:123: 0 sources" in answers[2]
     assert "[::]:123: not served: the port is taken" in answers[3]
     assert "ntp1.example:123: no source yet" in why
-    assert "no source is called 'ntp9'" in unknown
+    assert "no source 'ntp9'; there are" in unknown
 
 
 async def test_the_names_are_the_daemons_own_parts(console: Console) -> None:

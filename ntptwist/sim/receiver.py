@@ -77,7 +77,7 @@ class Receiver:
         return VirtualPulseDevice(self)
 
     def threads(self, name: str) -> VirtualThread:  # noqa: ARG002 - nobody sees it
-        """Give what stands for the thread that waits, as ``sources.pps.own_thread`` does."""
+        """Give what stands for the thread that waits, as ``sources.blocking.own_thread`` does."""
         return VirtualThread(self._world.reactor.getThreadPool())
 
     def wait(self, timeout: float) -> Deferred[Pulse | None]:

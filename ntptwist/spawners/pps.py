@@ -15,8 +15,9 @@ from ntptwist.algorithm.config import SelectionOptions
 from ntptwist.config.table import Table
 from ntptwist.interfaces import IPPSDevice, ISource, ISystem
 from ntptwist.kernel.pps import Edge, open_pulse_device
+from ntptwist.sources.blocking import own_thread
 from ntptwist.sources.oneway import OneWaySettings, parse_reference_id
-from ntptwist.sources.pps import PPSSource, own_thread
+from ntptwist.sources.pps import PPSSource
 from ntptwist.spawners.local import LocalSpawner
 
 EDGES: tuple[Edge, ...] = ("assert", "clear")

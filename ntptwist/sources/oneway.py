@@ -97,7 +97,8 @@ class OneWaySource(EndingService):
     """
     A clock of this machine, from ``startService`` until it is stopped or comes to its end.
 
-    ``name`` and ``address`` are for people, ``mode`` is the configuration's word.
+    ``name`` and ``address`` are for people, ``mode`` is the configuration's word.  ``interval`` is the seconds from one
+    event to the next, a pulse's period or a second where it is not given.
     """
 
     log = Logger()
@@ -111,6 +112,7 @@ class OneWaySource(EndingService):
         system: ISystem,
         spawner: SpawnerId,
         reactor: Any,
+        interval: float | None = None,
     ) -> None:
         super().__init__()
         self.id = system.new_source_id()
@@ -121,7 +123,7 @@ class OneWaySource(EndingService):
         self._system = system
         self._spawner = spawner
         self._reactor = reactor
-        self._interval = settings.period or 1.0
+        self._interval = interval or settings.period or 1.0
         exponent = max(round(math.log2(self._interval)), 0)
         self._limits = PollLimits(exponent, exponent)
         self._controller: ISourceController | None = None
@@ -224,7 +226,7 @@ class OneWaySource(EndingService):
         """Give true minus local time, seconds."""
         if true is not None:
             return (true - local) / NANOSECONDS
-        period = round(self._interval * NANOSECONDS)
+        period = round((self._settings.period or 1.0) * NANOSECONDS)
         early = -local % period
         return (early if 2 * early < period else early - period) / NANOSECONDS
 

@@ -22,6 +22,7 @@ from ntptwist.algorithm.config import PollLimits, SelectionOptions
 from ntptwist.algorithm.update import ControlUpdate, Decision, DecisionKind
 from ntptwist.errors import ClockError
 from ntptwist.identifiers import Leap, ReferenceId, SourceEnd, SourceId, SpawnerId
+from ntptwist.intake import Intake
 from ntptwist.interfaces import (
     IClock,
     IClockController,
@@ -59,17 +60,22 @@ _LEAP_SECONDS = (Leap.INSERT, Leap.DELETE)
 
 @implementer(ISourceController)
 class SourceController:
-    """A source's own end of the algorithm."""
+    """A source's own end of the algorithm, where what it reports is checked."""
 
-    __slots__ = ("_source", "_system")
+    __slots__ = ("_source", "_system", "intake")
 
     def __init__(self, system: System, source: SourceId) -> None:
         self._system = system
         self._source = source
+        self.intake = Intake()
 
     def measured(self, measurement: Measurement) -> None:
-        """Hand in a measurement."""
-        self._system.measured(self._source, measurement)
+        """Hand in a measurement; one that is impossible is dropped, counted and shown."""
+        intake = self.intake
+        if intake.passes(measurement, self._system.clock.read()):
+            self._system.measured(self._source, measurement)
+        elif intake.is_news:
+            self._system.log.warn("source {id}: {trouble}", id=self._source, trouble=intake.trouble)
 
     def next_poll(self) -> float:
         """Give the seconds until the next request."""
@@ -116,6 +122,7 @@ class System(MultiService):
         self._addresses: dict[SourceId, ReferenceId] = {}
         self._standings: dict[SourceId, str | None] = {}
         self._polls: dict[SourceId, int] = {}
+        self._controllers: dict[SourceId, SourceController] = {}
         self._stale: list[SourceId] = []  # ended after the clock was let go: the algorithm forgets them at a restart
         self._source_ids = count(1)
         self._spawner_ids = count(1)
@@ -187,7 +194,8 @@ class System(MultiService):
         other = observation.name if observation.mode == "pool" else observation.address
         where = f", {other}" if observation.address not in ("", observation.name) else ""
         self._note("source", f"a new source of mode {observation.mode}{where}", source.id)
-        return SourceController(self, source.id)
+        held = self._controllers[source.id] = SourceController(self, source.id)
+        return held
 
     def forget(self, source: SourceId, end: SourceEnd | None = None) -> None:
         """Drop the books on a source; the choice of sources is made anew without it."""
@@ -195,7 +203,7 @@ class System(MultiService):
             return
         if self.running:
             self._note("source", "ended" if end is None else f"ended: {end.explanation}", source)
-        del self._sources[source], self._addresses[source]
+        del self._sources[source], self._addresses[source], self._controllers[source]
         self._standings.pop(source, None)
         self._polls.pop(source, None)
         if self.running:
@@ -282,7 +290,8 @@ class System(MultiService):
         )
 
     def _row(self, source: ISource) -> SourceSnapshot:
-        return SourceSnapshot(source.id, source.observe(), self.controller.estimate(source.id))
+        observation = self._controllers[source.id].intake.shown(source.observe())
+        return SourceSnapshot(source.id, observation, self.controller.estimate(source.id))
 
     # the algorithm's hands
 

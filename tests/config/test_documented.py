@@ -16,7 +16,8 @@ from ntptwist.registry import drivers, find_driver
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 REFERENCE = (DOCS / "reference" / "configuration.rst").read_text(encoding="utf-8")
-DRIVERS = [(DOCS / "howto" / f"{page}.rst").read_text(encoding="utf-8") for page in ("pool", "nts", "gps-and-pps")]
+PAGES = ("pool", "nts", "gps-and-pps", "shm")
+DRIVERS = [(DOCS / "howto" / f"{page}.rst").read_text(encoding="utf-8") for page in PAGES]
 """The pages that explain the keys of drivers; those of ``server`` stand in the reference itself."""
 
 EVERYTHING = """

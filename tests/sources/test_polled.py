@@ -238,6 +238,7 @@ async def test_a_read_that_blocks_has_a_thread_of_its_own() -> None:
     threads: set[int] = set()
 
     def block() -> Reading:
+        """Take longer than the interval."""
         threads.add(get_ident())
         now = Timestamp(time.time_ns())
         time.sleep(0.25)

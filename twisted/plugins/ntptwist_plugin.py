@@ -14,3 +14,4 @@ pool = SourceDriver(
 sock = SourceDriver("sock", "samples that gpsd writes to a socket", "ntptwist.spawners.sock.SockSpawner")
 pps = SourceDriver("pps", "the pulse of a /dev/pps device", "ntptwist.spawners.pps.PPSSpawner")
 gpsd = SourceDriver("gpsd", "serial time and pulse of a receiver that gpsd reads", "ntptwist.spawners.gpsd.GpsdSpawner")
+shm = SourceDriver("shm", "samples in NTP's shared memory", "ntptwist.drivers.shm.SharedMemorySpawner")

@@ -113,10 +113,15 @@ class Ntptwist:
         return state
 
     def wait(self, holds: Callable[[dict[str, Any]], bool], seconds: float) -> dict[str, Any]:
-        """Wait until the state is as wanted, and give it; else AssertionError with the last one and the log."""
+        """
+        Wait until the state is as wanted, and give it; else AssertionError with the last one and the log.
+
+        The process may have been started by somebody else; where it is ours it is no use to wait for it when it has
+        ended.
+        """
         deadline = time.monotonic() + seconds
         state: dict[str, Any] = {}
-        while time.monotonic() < deadline and self._process is not None and self._process.poll() is None:
+        while time.monotonic() < deadline and (self._process is None or self._process.poll() is None):
             state = self.status()
             if state and holds(state):
                 return state

@@ -89,7 +89,7 @@ def tests(level: str) -> None:
     Run the tests of a level: fast, check or nightly.
 
     Coverage doubles the time, so the fast level goes without; the others hold its gates.  Tests that start daemons
-    mostly wait, each in a network of its own, so three of them run at a time.  Those that compute for hours of virtual
+    mostly wait, each in a network of its own, so five of them run at a time.  Those that compute for hours of virtual
     time would take seven times as long under coverage, and cover nothing new.
     """
     without = "" if level == "nightly" else " and not nightly"
@@ -107,7 +107,7 @@ def tests(level: str) -> None:
     with part("tests"):
         say(*measured, "2", "-m", f"not functional and not lengthy{without}", HYPOTHESIS_PROFILE=profile)
     with part("functional tests"):
-        say(*measured, "3", "-m", f"functional{without}", HYPOTHESIS_PROFILE=profile)
+        say(*measured, "5", "-m", f"functional{without}", HYPOTHESIS_PROFILE=profile)
     with part("scenarios"):
         say(BIN / "python", *pytest, "2", "-m", f"lengthy{without}")
     say(BIN / "coverage", "combine", "-q")

@@ -113,6 +113,7 @@ def assert_alike(name: str, expected: Result, result: Result) -> None:
     assert (expected.packets, expected.steps, expected.below) == (result.packets, result.steps, result.below)
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("limits", [PollLimits(6, 6), PollLimits(4, 4), PollLimits(1, 1), PollLimits(6, 10)], ids=str)
 @pytest.mark.parametrize("name", ["a", "b", "c", "c4", "e", "g", "l", "s", "p"])
 def test_whole_algorithm_is_the_prototype(name: str, limits: PollLimits) -> None:
@@ -124,6 +125,7 @@ def test_whole_algorithm_is_the_prototype(name: str, limits: PollLimits) -> None
     assert_alike(name, simulate_prototype(*run, kind=WidenedPrototype), simulate_controller(*run))
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("name", ["c", "c4"])
 def test_finer_noise_is_worth_it(name: str) -> None:
     """Where the offset is known to a fiftieth of the jitter the clock is better by a tenth than the prototype's."""

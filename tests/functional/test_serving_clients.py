@@ -114,5 +114,6 @@ def test_clients_that_look_once(lab: Lab) -> None:
     daemon.stop()
 
     assert all(offset is not None and abs(offset) < CLOSE for offset in offsets)
-    assert abs(found["offset"]) < CLOSE
+    assert abs(found["offset"]) < CLOSE + found["precision"]  # its stamps are its own: what held it up is told there
+    assert found["precision"] < 1.0
     assert (1, "no-leap") == (found["stratum"], found["leap"])

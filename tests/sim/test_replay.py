@@ -129,6 +129,7 @@ def test_a_refusal_of_the_kernel_is_replayed(tmp_path: Path) -> None:
     assert outcome.differing is None
 
 
+@pytest.mark.lengthy
 def test_pulses_are_replayed(tmp_path: Path) -> None:
     """Samples and pulses of a receiver are in the record too, and moved when the clock is steered otherwise."""
     text = f"""

@@ -52,6 +52,7 @@ def test_a_pulse_alone_is_never_followed() -> None:
         assert machine.error == pytest.approx(-0.3 - 300 * 20e-6, abs=1e-4)
 
 
+@pytest.mark.lengthy
 def test_losing_the_pulse_falls_back_without_a_jump() -> None:
     """When the pulses end the clock stays where they have brought it, and passes over to the samples by and by."""
     with GPSMachine() as machine:

@@ -166,6 +166,7 @@ def test_a_feeder_that_dies_becomes_unusable_and_says_so() -> None:
         assert back.observation.reach & 0b111 == 0b111
 
 
+@pytest.mark.lengthy
 def test_holding_over_is_honest() -> None:
     """When the samples end the clock goes on, and what it tells of its error grows with the error, for a day."""
     with GPSMachine(pps=None) as machine:

@@ -200,6 +200,7 @@ def test_a_useless_member_is_replaced(pool: VirtualDaemon, world: World, behavio
     assert pool.hosts() == [GOODS[0], GOODS[1], GOODS[3], GOODS[4]]
 
 
+@pytest.mark.lengthy
 def test_without_a_majority_nobody_is_replaced(world: World) -> None:
     """While two pairs contradict each other nobody knows who lies, so nobody goes."""
     world.names.add(NAME, LIES, "203.0.113.4", *GOODS)
@@ -237,6 +238,7 @@ def test_every_two_days_the_oldest_member_goes(pool: VirtualDaemon, world: World
     assert len(world.names.queries) == 2
 
 
+@pytest.mark.lengthy
 def test_a_pool_without_other_addresses_stays(world: World) -> None:
     """A name with just four servers keeps them, at one look-up in two days."""
     world.names.add(NAME, *GOODS[:4])
@@ -334,6 +336,7 @@ def test_a_dead_resolver_is_asked_with_back_off(world: World, delay: float, word
         assert daemon.hosts() == list(GOODS[:4])
 
 
+@pytest.mark.lengthy
 def test_a_dead_resolver_does_not_stop_a_replacement(pool: VirtualDaemon, world: World) -> None:
     """A lost member is replaced by an address that is known from before when names can't be resolved any more."""
     pool.run(2 * HOUR)

@@ -286,6 +286,7 @@ def test_what_is_left_is_used_when_no_keys_are_to_be_had(stage: Stage) -> None:
     assert len(stage.exchange.times) > 1
 
 
+@pytest.mark.lengthy
 def test_left_cookies_come_to_an_end(stage: Stage) -> None:
     """A server that answers nothing while no keys are to be had costs the cookies that are left and no more."""
     stage.start()

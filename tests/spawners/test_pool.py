@@ -139,6 +139,7 @@ def test_settles_on_good_members(world: World) -> None:
         assert requests(world, DENIES) == 3
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize(("age", "look_ups"), [(60, 1), (2 * HOUR, 2)])
 def test_a_lost_member_is_replaced_within_seconds(pool: VirtualDaemon, world: World, age: float, look_ups: int) -> None:
     """When it is known that a member is lost its place is taken at once; DNS is asked if it was not within the hour."""
@@ -225,6 +226,7 @@ def test_a_moment_of_error_is_forgiven(world: World) -> None:
 # Change for the sake of change
 
 
+@pytest.mark.lengthy
 def test_every_two_days_the_oldest_member_goes(pool: VirtualDaemon, world: World) -> None:
     """After days the member used longest makes room for one that DNS names now, and only when that one answers."""
     pool.run(DAY)
@@ -251,6 +253,7 @@ def test_a_pool_without_other_addresses_stays(world: World) -> None:
         assert daemon.troubles() == []
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("newcomer", [DEAD, LIES])
 def test_a_bad_newcomer_is_not_kept(pool: VirtualDaemon, world: World, newcomer: str) -> None:
     """A newcomer that does not answer or lies drives nobody out."""
@@ -283,6 +286,7 @@ def test_a_small_name_is_looked_up_less_and_less(world: World) -> None:
         )
 
 
+@pytest.mark.lengthy
 def test_a_pool_of_dead_servers_asks_dns_hourly(world: World) -> None:
     """When all servers of a name are dead they are asked again less and less often, and DNS once an hour at most."""
     dead = [f"203.0.113.{n}" for n in range(10, 14)]
